@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mapping behind freethreading/arena.h.  Floor 1.
+ *
+ * Layout of the file, all of it sparse; offsets are from its start:
+ *
+ *   0                 struct ft__arena_header, one page
+ *   slots_at          struct ft__slot[FT__SLOTS]        (slot.h)
+ *   spans_at          one uint64_t for each span        (block.h)
+ *   data_at           spans of FT__SPAN bytes           (block.h)
+ *
+ * The header is written by the creating process before anybody else can see
+ * it, and only read afterwards, but for the fields marked atomic.
+ */
+#ifndef FT_MEM_ARENA_H
+#define FT_MEM_ARENA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <freethreading/arena.h>
+
+#include "os/compiler.h"
+
+#define FT__ARENA_MAGIC UINT64_C(0x6165726874656572) /* "reethrea" */
+#define FT__ARENA_ABI 1u
+#define FT__SPAN_SHIFT 16
+#define FT__SPAN (UINT64_C(1) << FT__SPAN_SHIFT)
+#define FT__SLOTS 16384u
+
+struct ft__arena_header {
+	uint64_t magic;
+	uint32_t abi;
+	uint32_t slots;      /* FT__SLOTS */
+	uint64_t size;       /* of the file */
+	uint64_t slots_at, spans_at, data_at;
+	uint64_t spans;      /* how many fit */
+	uint32_t slots_high FT__ALIGNED(FT__CACHE_LINE); /* atomic: no slot at or above was ever used; any */
+	uint32_t spans_high; /* atomic: same for spans; any process raises it */
+	uint64_t tickets;    /* atomic: a counter for names and numbers; any */
+};
+
+/* Private to each process; base is NULL until the arena is open. */
+struct ft__arena {
+	char *base;
+	uint64_t size; /* trusted copy of the header's */
+	int fd;
+	uint32_t forked; /* 1 in a child of a plain fork() */
+	struct ft__arena_header *header;
+};
+extern struct ft__arena ft__arena;
+
+/* Opens or joins on first use.  0, -ECHILD (forked), -errno. */
+int ft__arena_ready(void);
+
+/* In a child that the library itself made by fork or clone: it is a proper
+ * part of the program after all.  Clears `forked`, forgets the parent's block
+ * cache and thread identity, and takes over the reserved slot (slot.h). */
+int ft__arena_adopt(uint32_t owner);
+
+/* Pointer <-> offset.  ft__at checks bounds and alignment against the trusted
+ * size: NULL for what does not lie inside data, whoever wrote the offset. */
+static inline uint64_t ft__offset(const void *p)
+{
+	uint64_t off = (uint64_t)((const char *)p - ft__arena.base);
+	return ft__arena.base && off < ft__arena.size ? off : 0;
+}
+void *ft__at(uint64_t offset, uint64_t size);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slots: who is who in the program.  Every thread that owns something shared
+ * has a slot in the arena; a process is known by the slot of its main part.
+ * Floor 1.
+ *
+ * An owner id is 30 bits, never 0, and fits a lock word:
+ *
+ *   bits 0-13   slot index
+ *   bits 14-29  the slot's generation, 1..65535
+ *
+ * The slot's word (atomic):
+ *
+ *   bits 0-1    FREE 0, RESERVED 1, LIVE 2
+ *   bits 14-29  generation
+ *
+ *   FREE(g)     -> RESERVED(g+1)  any process: CAS; the taker writes the rest
+ *   RESERVED(g) -> LIVE(g)        the thread or process it is for, once it runs
+ *   RESERVED(g), LIVE(g) -> FREE(g)
+ *                                 its thread at exit, or the supervisor of a
+ *                                 process whose death the kernel proved
+ *
+ * An id is alive while its slot shows its generation and is not FREE.
+ */
+#ifndef FT_MEM_SLOT_H
+#define FT_MEM_SLOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mem/arena.h"
+
+#define FT__SLOT_FREE 0u
+#define FT__SLOT_RESERVED 1u
+#define FT__SLOT_LIVE 2u
+#define FT__SLOT_STATE 3u
+#define FT__SLOT_INDEX 0x3fffu
+#define FT__SLOT_GENERATION 0x3fffc000u
+#define FT__JOURNAL 24
+
+struct ft__slot {
+	uint32_t word;     /* atomic, table above */
+	uint32_t process;  /* owner id of the process's slot; its own there */
+	uint32_t parent;   /* owner id of the process that supervises it, or 0 */
+	int32_t pid, tid;  /* written by the slot's thread when it goes LIVE */
+	uint32_t left;     /* 0x100|status, by a process about to _exit */
+	uint32_t noted;    /* journal entries in use; the slot's thread only */
+	uint32_t zero;
+	char name[16];
+	uint64_t journal[FT__JOURNAL]; /* sync/journal.h; the slot's thread writes,
+					* its supervisor reads after its death */
+	uint64_t reserved[2];
+};
+_Static_assert(sizeof(struct ft__slot) == 256, "slots are counted in whole cache lines");
+
+/* The calling thread, registered on first use.  0 or -errno (-ECHILD). */
+struct ft__self {
+	uint32_t owner; /* 0: not registered yet */
+	struct ft__slot *slot;
+};
+extern FT__THREAD struct ft__self ft__self_tls;
+int ft__self_register(void);
+static inline int ft__self(struct ft__self **self)
+{
+	*self = &ft__self_tls;
+	return FT__LIKELY(ft__self_tls.owner) ? 0 : ft__self_register();
+}
+
+/* This process's owner id, registering it on first use; 0 on failure. */
+uint32_t ft__process(void);
+
+/* For a worker process about to be made: a RESERVED slot whose parent is this
+ * process.  Returns the owner id, or 0: none left. */
+uint32_t ft__slot_reserve(const char *name);
+void ft__slot_free(uint32_t owner);
+
+struct ft__slot *ft__slot_of(uint32_t owner); /* NULL: out of range */
+bool ft__slot_alive(uint32_t owner);
+
+/* Calls fn for every slot, the process's own last, that belongs to a process. */
+void ft__slot_each(uint32_t process, void (*fn)(void *ctx, uint32_t owner, struct ft__slot *slot),
+		   void *ctx);
+
+#endif

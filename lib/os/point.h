@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Points where a test may let another thread run, or kill this process:
+ * nothing in a normal build; with --enable-points a call to the hook that a
+ * test installed.  Every store to shared pages goes through lib/os/atomic.h,
+ * which marks a point before and after it.  Floor 0.
+ */
+#ifndef FT_OS_POINT_H
+#define FT_OS_POINT_H
+
+#ifdef FT_POINTS
+typedef void ft__point_hook(const char *file, int line);
+extern ft__point_hook *ft__point; /* NULL, or set once by a test before it starts */
+#define FT__POINT()                                    \
+	do {                                           \
+		if (ft__point)                         \
+			ft__point(__FILE__, __LINE__); \
+	} while (0)
+#else
+#define FT__POINT() ((void)0)
+#endif
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The journal: what a thread is in the middle of, kept in its slot, so that a
+ * supervisor can finish it after the thread's process was killed.  Floor 2.
+ *
+ * An entry is noted before the first store to the object and dropped after the
+ * last wake.  Entries are an unordered set; FT__JOURNAL of them.  A full journal
+ * first drops notes of locks that the thread no longer holds; if that does not
+ * help, the note is skipped and sleepers find the death by themselves, later
+ * (FT_LOCK_RECHECK_NS).
+ *
+ * Only the slot's thread writes (its signal handlers too: reserve, then fill);
+ * the supervisor reads after the kernel proved the death, so plain stores in
+ * program order are enough.
+ */
+#ifndef FT_SYNC_JOURNAL_H
+#define FT_SYNC_JOURNAL_H
+
+#include <stdint.h>
+
+#include "mem/slot.h"
+
+enum ft__note {
+	FT__NOTE_NONE,
+	FT__NOTE_LOCK,  /* struct ft_lock: being acquired, held or released */
+	FT__NOTE_EVENT, /* struct ft_event: wakes may be owed */
+	FT__NOTE_QUEUE, /* struct ft_queue: inside one of its functions */
+};
+
+/* The kind is in bits 56-63, the offset below. */
+void ft__note(struct ft__self *self, enum ft__note kind, const void *object);
+void ft__unnote(struct ft__self *self, enum ft__note kind, const void *object);
+
+/* After the proven death of a process: settles every note of every thread of
+ * it.  Called by the supervisor before the slots are freed and before blocks
+ * are swept. */
+void ft__journal_settle(uint32_t process);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* What lib/ needs of ft_lock beyond the public header.  Floor 2. */
+#ifndef FT_SYNC_LOCK_H
+#define FT_SYNC_LOCK_H
+
+#include <freethreading/lock.h>
+
+/* How often a sleeper looks whether an owner that could not be noted lives. */
+#define FT_LOCK_RECHECK_NS INT64_C(50000000)
+
+/* The supervisor's part: `dead` (an owner id) may have held, wanted or been
+ * releasing it.  Marks it DIED if dead holds it, and wakes every sleeper. */
+void ft__lock_settle(struct ft_lock *lock, uint32_t dead);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The wait policy: how long to spin before parking, in one place.  Floor 2.
+ *
+ * Spinning pays only while a hand-off by cache line (about 0.15 µs) is likely
+ * sooner than a futex wake (10-60 µs): with more than one usable CPU, nobody
+ * parked on the word yet, and fewer spinners than CPUs.  FT_WAIT_POLICY says
+ * passive (never spin), active (spin longer) or nothing (the default).
+ */
+#ifndef FT_SYNC_WAIT_H
+#define FT_SYNC_WAIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <freethreading/base.h>
+
+struct ft__spin {
+	int64_t until; /* 0: not started; -1: over */
+};
+
+/* One turn of a spin loop: true: look at the word again; false: park now. */
+bool ft__spin(struct ft__spin *spin);
+
+/*
+ * Parks while *word == expected.  0: look again; -ETIMEDOUT; -EINTR, only if
+ * `flags` has FT_INTERRUPTIBLE (else it goes on sleeping).  FT_SHARED in flags
+ * chooses the futex's key.
+ */
+int ft__park(const uint32_t *word, uint32_t expected, uint32_t flags, ft_deadline deadline);
+
+static inline bool ft__flags_shared(uint32_t flags)
+{
+	return flags & FT_SHARED;
+}
+
+#endif

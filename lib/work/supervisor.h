@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The supervisor: one thread per process that has process workers.  It sleeps
+ * in epoll on their pidfds, and after a death, in this order: reaps, settles
+ * the journals (sync/journal.h), sweeps the blocks (mem/block.h), frees the
+ * slots, records the exit status, wakes joiners.  Whoever else notices a death
+ * first may do the same through ft__supervisor_settle.  Floor 3.
+ *
+ * It lives as long as the process, so helpers that must not lose their parent
+ * thread (PDEATHSIG, CLONE_PARENT) are created on it.  It blocks all signals
+ * and calls nothing of libc that takes a lock while it is parked.
+ */
+#ifndef FT_WORK_SUPERVISOR_H
+#define FT_WORK_SUPERVISOR_H
+
+#include "work/worker.h"
+
+/* Starts the thread if there is none.  0 or -errno. */
+int ft__supervisor_ready(void);
+
+/* Watches a process worker from now on (takes a reference). */
+int ft__supervisor_watch(struct ft_worker *worker);
+
+/* If the worker is dead, makes sure that all of the above is done before this
+ * returns.  Idempotent; any thread.  1: it has ended, 0: alive. */
+int ft__supervisor_settle(struct ft_worker *worker);
+
+/* Runs fn(arg) on the supervisor thread, and waits for its answer. */
+int ft__supervisor_call(int (*fn)(void *arg), void *arg);
+
+/* 1 if the only threads of this process are the caller and a parked supervisor;
+ * holds the supervisor parked until ft__supervisor_resume. */
+int ft__supervisor_pause_if_alone(void);
+void ft__supervisor_resume(void);
+
+/* After fork in a new worker: forget the parent's thread and list. */
+void ft__supervisor_forget(void);
+
+#endif
