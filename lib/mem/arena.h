@@ -35,7 +35,8 @@ struct ft__arena_header {
 	uint64_t size;       /* of the file */
 	uint64_t slots_at, spans_at, data_at;
 	uint64_t spans;      /* how many fit */
-	uint32_t slots_high FT__ALIGNED(FT__CACHE_LINE); /* atomic: no slot at or above was ever used; any */
+	/* atomic: no slot at or above was ever used; any process raises it */
+	uint32_t slots_high FT__ALIGNED(FT__CACHE_LINE);
 	uint32_t spans_high; /* atomic: same for spans; any process raises it */
 	uint64_t tickets;    /* atomic: a counter for names and numbers; any */
 };

@@ -31,7 +31,8 @@ struct ft__channel {
 };
 
 /* `cells` has `capacity` (a power of two) entries and lies elsewhere. */
-bool ft__channel_push(struct ft__channel *channel, uint64_t *cells, uint64_t capacity, uint64_t ref);
+bool ft__channel_push(struct ft__channel *channel, uint64_t *cells, uint64_t capacity,
+		      uint64_t ref);
 bool ft__channel_pop(struct ft__channel *channel, const uint64_t *cells, uint64_t capacity,
 		     uint64_t *ref);
 /* The i-th unread reference as it looks now; false past the end. */
