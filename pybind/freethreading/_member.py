@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""Pool workers: the processes that sit in a pool's seats."""
+
+import signal
+import traceback
+from multiprocessing import util
+
+from . import _core, _helper, _process, _task
+from ._errors import WorkerDiedError, broken
+
+#: A worker leaves with this status when the initializer raised.
+INIT_FAILED = 121
+
+#: enum ft_place_policy of <freethreading/place.h>
+_PLACE_NONE, _PLACE_CORES = 0, 1
+
+_REASONS = {
+    _helper.PREPARE_FAILED: (
+        "the program's main module can't be imported in a worker (see the traceback"
+        " above). A program that starts workers must guard its main part with"
+        ' if __name__ == "__main__":'
+    ),
+    INIT_FAILED: "the initializer raised an exception in a worker (see the traceback above)",
+}
+
+
+def serve(handle, initializer, initargs):
+    """A pool worker's life.  Ctrl-C is for the program, which ends the pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if initializer is not None:
+        try:
+            initializer(*initargs)
+        except BaseException:
+            traceback.print_exc()
+            util._flush_std_streams()
+            raise SystemExit(INIT_FAILED) from None
+    seat = _core.Seat(handle)
+    try:
+        seat.serve(_task.run)
+    finally:
+        seat.close()
+
+
+class ForkServerPoolWorker(_process.Process):
+    """A worker of a WorkerPool, named as the standard library names it."""
+
+
+class ForkServerProcess(_process.Process):
+    """A worker of a WorkerPoolExecutor, named as the standard library names it."""
+
+
+class Members:
+    """Starts the workers of one pool, and knows why they can't be started."""
+
+    def __init__(self, kind, initializer, initargs):
+        self._kind = kind
+        self._serve = (initializer, initargs)
+        self._seats = {}
+        self.broken = None
+
+    def start(self, seat, handle, cpus):
+        """Called by the pool, from whichever thread drives it."""
+        before = self._seats.get(seat)
+        if before is not None:
+            self._check(before)
+        worker = self._kind(target=serve, args=(handle, *self._serve), daemon=True)
+        worker._cpus = cpus
+        worker.start()
+        self._seats[seat] = worker
+        return worker._popen.child
+
+    def _check(self, before):
+        before.join(0)
+        self.broken = self.broken or _REASONS.get(before.exitcode)
+        if self.broken:
+            raise RuntimeError(self.broken)
+
+    def explain(self, error):
+        """The lost task of a pool that can't work has a better reason."""
+        if isinstance(error, WorkerDiedError) and self.broken:
+            return broken(self.broken)
+        return error
+
+    def reap(self):
+        """Forget workers that have left, as active_children() would."""
+        for worker in list(self._seats.values()):
+            worker.join(0)
+
+
+def place(workers):
+    """Pin one worker to each core where they fill the machine; leave fewer (or
+    more) of them to the scheduler, which sees what else is running."""
+    return _PLACE_CORES if workers == _core.cpu_count() else _PLACE_NONE

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""freethreading.WorkerPoolExecutor: a real concurrent.futures.Executor."""
+
+import asyncio
+import concurrent.futures as futures
+import os
+import signal
+import time
+import unittest
+
+import freethreading
+from freethreading import Event, WorkerDiedError, WorkerPoolExecutor
+from support import LIMIT, TestCase, eventually
+
+
+def square(x):
+    return x * x
+
+
+def add(x, y):
+    return x + y
+
+
+def pid(*_):
+    return os.getpid()
+
+
+def fail(text):
+    raise LookupError(text)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(LIMIT)
+
+
+def wait_for(event):
+    event.wait()
+    return "done"
+
+
+def bad_initializer():
+    raise OSError("no such luck")
+
+
+class ExecutorTest(TestCase):
+    def executor(self, *args, **kwargs):
+        executor = WorkerPoolExecutor(*args, **kwargs)
+        self.addCleanup(executor.shutdown)
+        return executor
+
+    def test_submit_and_map(self):
+        with WorkerPoolExecutor(2) as executor:
+            self.assertIsInstance(executor, futures.Executor)
+            future = executor.submit(pow, 2, exp=5)
+            self.assertIsInstance(future, futures.Future)
+            self.assertEqual(future.result(LIMIT), 32)
+            self.assertEqual(list(executor.map(square, range(20))), [x * x for x in range(20)])
+            self.assertEqual(
+                list(executor.map(add, range(9), range(9), chunksize=4)),
+                [2 * x for x in range(9)],
+            )
+            self.assertEqual(list(executor.map(square, [])), [])
+
+    def test_errors(self):
+        executor = self.executor(2)
+        future = executor.submit(fail, "text")
+        with self.assertRaisesRegex(LookupError, "text") as caught:
+            future.result(LIMIT)
+        self.assertIn("fail", str(caught.exception.__cause__))
+        with self.assertRaises(LookupError):
+            list(executor.map(fail, ["a", "b"]))
+        for call in (
+            lambda: executor.submit(lambda: None),
+            lambda: executor.submit(square, lambda: None),
+            lambda: executor.map(lambda x: x, [1]),
+            lambda: WorkerPoolExecutor(1, lambda: None),
+        ):
+            with self.assertRaisesRegex(ValueError, "can't be pickled"):
+                call()
+
+    def test_arguments(self):
+        with self.assertRaises(ValueError):
+            WorkerPoolExecutor(0)
+        with self.assertRaises(TypeError):
+            WorkerPoolExecutor(1, initializer=1)
+        with self.assertRaisesRegex(TypeError, "surprise"):
+            WorkerPoolExecutor(1, surprise=1)
+        executor = self.executor(1, thread_name_prefix="x", mp_context=None)
+        self.assertEqual(executor.submit(square, 2).result(LIMIT), 4)
+
+    def test_wait_and_as_completed(self):
+        executor = self.executor(2)
+        event = Event()
+        slow = executor.submit(wait_for, event)
+        fast = [executor.submit(square, i) for i in range(10)]
+        self.assertEqual(
+            {f.result() for f in futures.as_completed(fast, LIMIT)}, {i * i for i in range(10)}
+        )
+        done, left = futures.wait([slow, *fast], 0.01)
+        self.assertEqual((len(done), left), (10, {slow}))
+        self.assertTrue(eventually(slow.running))
+        event.set()
+        self.assertEqual(slow.result(LIMIT), "done")
+        self.assertFalse(slow.running())
+
+    def test_cancel(self):
+        executor = self.executor(1)
+        event = Event()
+        running = executor.submit(wait_for, event)
+        self.assertTrue(eventually(running.running))
+        waiting = [executor.submit(square, i) for i in range(5)]
+        self.assertFalse(running.cancel())
+        self.assertTrue(all(f.cancel() for f in waiting))
+        done, _ = futures.wait(waiting, LIMIT)
+        self.assertEqual(len(done), 5)
+        self.assertTrue(waiting[0].cancelled())
+        event.set()
+        self.assertEqual(running.result(LIMIT), "done")
+        self.assertFalse(running.cancel())
+
+    def test_done_callbacks(self):
+        executor = self.executor(2)
+        seen = []
+        for i in range(10):
+            executor.submit(square, i).add_done_callback(lambda f: seen.append(f.result()))
+        self.assertTrue(eventually(lambda: sorted(seen) == [i * i for i in range(10)]))
+
+    def test_map_timeout(self):
+        executor = self.executor(1)
+        event = Event()
+        results = executor.map(wait_for, [event], timeout=0.05)
+        with self.assertRaises(futures.TimeoutError):
+            next(results)
+        event.set()
+
+    def test_shutdown(self):
+        executor = WorkerPoolExecutor(2)
+        pending = [executor.submit(square, i) for i in range(100)]
+        executor.shutdown()
+        self.assertEqual([f.result(0) for f in pending], [i * i for i in range(100)])
+        with self.assertRaises(RuntimeError):
+            executor.submit(square, 1)
+        executor.shutdown()
+        WorkerPoolExecutor(1).shutdown()
+
+    def test_shutdown_cancels(self):
+        executor = WorkerPoolExecutor(1)
+        event = Event()
+        running = executor.submit(wait_for, event)
+        self.assertTrue(eventually(running.running))
+        waiting = [executor.submit(square, i) for i in range(5)]
+        executor.shutdown(wait=False, cancel_futures=True)
+        self.assertTrue(all(f.cancelled() for f in waiting))
+        event.set()
+        self.assertEqual(running.result(LIMIT), "done")
+        executor.shutdown()
+
+    def test_asyncio(self):
+        executor = self.executor(2)
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            calls = [loop.run_in_executor(executor, square, i) for i in range(10)]
+            return await asyncio.gather(*calls)
+
+        self.assertEqual(asyncio.run(main()), [i * i for i in range(10)])
+
+    def test_a_death_ends_one_future(self):
+        executor = self.executor(2)
+        for _ in range(5):
+            lost = executor.submit(die)
+            others = [executor.submit(square, i) for i in range(20)]
+            with self.assertRaises(WorkerDiedError) as caught:
+                lost.result(LIMIT)
+            self.assertIsInstance(caught.exception, futures.process.BrokenProcessPool)
+            self.assertEqual([f.result(LIMIT) for f in others], [i * i for i in range(20)])
+
+    def test_max_tasks_per_child(self):
+        executor = self.executor(1, max_tasks_per_child=2)
+        pids = [executor.submit(pid).result(LIMIT) for _ in range(6)]
+        self.assertEqual([pids.count(p) for p in dict.fromkeys(pids)], [2, 2, 2])
+
+    def test_broken_initializer(self):
+        stderr = os.dup(2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        try:
+            executor = self.executor(2, bad_initializer)
+            with self.assertRaisesRegex(futures.BrokenExecutor, "initializer"):
+                for _ in range(1000):
+                    executor.submit(square, 1).result(LIMIT)
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            os.close(null)
+
+    def test_names(self):
+        executor = self.executor(1)
+        name = executor.submit(current_name).result(LIMIT)
+        self.assertRegex(name, r"^ForkServerProcess-\d+$")
+
+
+def current_name():
+    return freethreading.current_worker().name
+
+
+if __name__ == "__main__":
+    unittest.main()
