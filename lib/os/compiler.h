@@ -10,4 +10,23 @@
 /* Initial-exec TLS: one load, no call; a few bytes fit any dlopen'ed object. */
 #define FT__THREAD _Thread_local __attribute__((tls_model("initial-exec")))
 
+#if defined(__SANITIZE_THREAD__)
+#define FT__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define FT__TSAN 1
+#endif
+#endif
+
+/* For code that runs where a sanitizer's own state does not hold. */
+#define FT__NO_SANITIZE __attribute__((no_sanitize_address, no_sanitize_thread))
+
+#ifdef FT__TSAN
+void __tsan_release(void *address);
+/* A release that the compiler cannot see: the kernel does the store. */
+#define FT__TSAN_RELEASE(p) __tsan_release(p)
+#else
+#define FT__TSAN_RELEASE(p) ((void)(p))
+#endif
+
 #endif

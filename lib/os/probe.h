@@ -6,7 +6,9 @@
  * FT_PROBE overrides it for tests and for sick machines: a comma-separated
  * list of "-name", each switching one feature off, as if the kernel had
  * refused it ("FT_PROBE=-clone3,-io_uring").  Unknown names are ignored.
- * Children by fork keep the parent's answers; exec'ed ones ask again.
+ * FT_CLONE=fork means the same as FT_PROBE=-clone, under the name that users
+ * know; builds with ThreadSanitizer, which cannot follow a raw clone, have it
+ * off.  Children by fork keep the parent's answers; exec'ed ones ask again.
  */
 #ifndef FT_OS_PROBE_H
 #define FT_OS_PROBE_H
@@ -14,6 +16,7 @@
 #include <stdbool.h>
 
 enum ft__feature {
+	FT__CLONE,        /* "clone"           raw clone at all; off: glibc's fork() */
 	FT__CLONE3,       /* "clone3"          5.3; Docker: ENOSYS */
 	FT__PIDFD,        /* "pidfd"           5.3/5.4: pidfd_open, waitid(P_PIDFD) */
 	FT__TID_ADDRESS,  /* "tid_address"     3.5, CHECKPOINT_RESTORE */
