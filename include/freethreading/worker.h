@@ -100,6 +100,14 @@ FT_API const char *ft_worker_name(const struct ft_worker *worker);
 /* Frees the handle of a worker that ended (-EBUSY before).  NULL is allowed. */
 FT_API int ft_worker_free(struct ft_worker *worker);
 
+/* For a worker with several users: each hold is ended by one ft_worker_free or
+ * ft_worker_release, besides the one that ft_worker_start gave.  0, -EINVAL. */
+FT_API int ft_worker_hold(struct ft_worker *worker);
+
+/* As ft_worker_free, at any time: a worker that still runs goes on, and is
+ * reaped at its end.  NULL is allowed. */
+FT_API int ft_worker_release(struct ft_worker *worker);
+
 FT_END_DECLS
 
 #endif
