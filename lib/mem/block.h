@@ -2,19 +2,9 @@
 /*
  * Blocks: a crash-safe allocator in the arena.  Floor 1.
  *
- * The arena's data is cut into spans of 64 KiB.  A span is free, or cut into
- * blocks of one size class, or part of a run that is one large block.
- *
- * A span's word (atomic):
- *
- *   0                        free
- *   CLASS | class            blocks of that class; stays so
- *   CLAIM | owner<<8         taken by a living process that builds a run
- *   RUN   | length<<8        first span of a large block (its header says the rest)
- *   REST  | head index<<8    further span of the run that starts at `head`
- *
- * A run is committed by the one store that turns its head from CLAIM to RUN,
- * after its RESTs are written; freed the other way round.
+ * Where blocks lie is told in span.h: small ones in spans of one size class,
+ * powers of two from 64 bytes to 32 KiB, header included; larger ones are runs
+ * of whole spans.
  *
  * A block's word (atomic), the first of its 32-byte header:
  *
@@ -34,6 +24,12 @@
  * After a death: OWNED(dead) -> FREE; GIVING(dead) and TAKING(dead) are shown
  * to the home, which knows under its lock whether it is linked: HELD or FREE.
  * So there is no moment at which a death leaks a block or frees one in use.
+ *
+ * FREE is what a block is, wherever it is remembered: the private caches
+ * (cache.h) hold hints to blocks that were free, and the CAS decides.
+ *
+ * A handle is offset / 64 in bits 30-63 and the generation in bits 0-29.  A
+ * generation comes round after 2^30 frees of one block.
  */
 #ifndef FT_MEM_BLOCK_H
 #define FT_MEM_BLOCK_H
@@ -48,6 +44,15 @@
 #define FT__BLOCK_GIVING 2u
 #define FT__BLOCK_HELD 3u
 #define FT__BLOCK_TAKING 4u
+
+/* The three fields of a block's word, and of a span's. */
+#define FT__WORD_STATE(word) ((uint32_t)((word)&7u))
+#define FT__WORD_OWNER(word) ((uint32_t)((word) >> 4) & 0x3fffffffu)
+#define FT__WORD_GENERATION(word) ((uint32_t)((word) >> 34))
+static inline uint64_t ft__word(uint32_t state, uint32_t owner, uint32_t generation)
+{
+	return (uint64_t)state | (uint64_t)owner << 4 | (uint64_t)generation << 34;
+}
 
 struct ft__block {
 	uint64_t word; /* atomic, table above */
@@ -64,6 +69,9 @@ static inline void *ft__block_payload(struct ft__block *block)
 {
 	return block + 1;
 }
+/* The same, if its span says that a block starts there: *span is the span's
+ * word, which tells how large it is. */
+struct ft__block *ft__block_find(const void *payload, uint64_t *span);
 /* The header behind an offset read from shared pages, checked; or NULL. */
 struct ft__block *ft__block_at_offset(uint64_t offset);
 
@@ -77,11 +85,13 @@ int ft__block_taken(struct ft__block *block);
 
 /* After the proven death of process `dead`: frees what it owned.  For blocks
  * half given or half taken, `linked` says whether the home has it. */
+/* Returns how many it freed.  `linked` NULL: nothing of it is in a home. */
 typedef bool ft__block_linked(uint64_t home, struct ft__block *block);
 uint64_t ft__block_sweep(uint32_t dead, ft__block_linked *linked);
 
-/* Forgets this process's private caches without freeing: after fork. */
-void ft__block_forget(void);
+/* Calls fn for every block, free ones too, with the size it has room for. */
+typedef void ft__block_visit(void *ctx, struct ft__block *block, uint64_t room);
+void ft__block_walk(ft__block_visit *visit, void *ctx);
 
 /* Blocks whose word names this owner, or HELD ones if 0. */
 uint64_t ft__block_count(uint32_t owner);

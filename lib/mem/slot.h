@@ -9,16 +9,20 @@
  *   bits 0-13   slot index
  *   bits 14-29  the slot's generation, 1..65535
  *
- * The slot's word (atomic):
+ * The slot's word (atomic; it changes together with `process`, in one CAS of
+ * both, so that no death leaves a slot that nobody answers for):
  *
  *   bits 0-1    FREE 0, RESERVED 1, LIVE 2
  *   bits 14-29  generation
  *
- *   FREE(g)     -> RESERVED(g+1)  any process: CAS; the taker writes the rest
- *   RESERVED(g) -> LIVE(g)        the thread or process it is for, once it runs
- *   RESERVED(g), LIVE(g) -> FREE(g)
- *                                 its thread at exit, or the supervisor of a
- *                                 process whose death the kernel proved
+ *   FREE(g), 0        -> RESERVED(g+1), me  any process: CAS; the taker writes
+ *                                           the rest
+ *   RESERVED(g), me   -> LIVE(g), me        a thread of that process
+ *   RESERVED(g), you  -> LIVE(g), self      the worker process that `you` made it
+ *                                           for, once it runs
+ *   RESERVED(g), LIVE(g) -> FREE(g), 0      its thread at exit, or the supervisor
+ *                                           of a process whose death the kernel
+ *                                           proved
  *
  * An id is alive while its slot shows its generation and is not FREE.
  */
@@ -40,8 +44,14 @@
 #define FT__JOURNAL 24
 
 struct ft__slot {
-	uint32_t word;     /* atomic, table above */
-	uint32_t process;  /* owner id of the process's slot; its own there */
+	union {
+		struct {
+			uint32_t word;    /* atomic, table above */
+			uint32_t process; /* owner id of the process's slot; its own there;
+					   * the maker's while RESERVED for a worker */
+		};
+		uint64_t head; /* atomic: both */
+	};
 	uint32_t parent;   /* owner id of the process that supervises it, or 0 */
 	int32_t pid, tid;  /* written by the slot's thread when it goes LIVE */
 	uint32_t left;     /* 0x100|status, by a process about to _exit */
@@ -55,9 +65,11 @@ struct ft__slot {
 _Static_assert(sizeof(struct ft__slot) == 256, "slots are counted in whole cache lines");
 
 /* The calling thread, registered on first use.  0 or -errno (-ECHILD). */
+struct ft__cache;
 struct ft__self {
 	uint32_t owner; /* 0: not registered yet */
 	struct ft__slot *slot;
+	struct ft__cache *cache; /* mem/cache.h; NULL until the first block */
 };
 extern FT__THREAD struct ft__self ft__self_tls;
 int ft__self_register(void);
@@ -70,6 +82,10 @@ static inline int ft__self(struct ft__self **self)
 /* This process's owner id, registering it on first use; 0 on failure. */
 uint32_t ft__process(void);
 
+/* Called by a thread that leaves, before its slot is freed: the floor above
+ * settles what its journal still says.  NULL, or set once. */
+extern void (*ft__slot_leaving)(uint32_t owner);
+
 /* For a worker process about to be made: a RESERVED slot whose parent is this
  * process.  Returns the owner id, or 0: none left. */
 uint32_t ft__slot_reserve(const char *name);
@@ -77,6 +93,16 @@ void ft__slot_free(uint32_t owner);
 
 struct ft__slot *ft__slot_of(uint32_t owner); /* NULL: out of range */
 bool ft__slot_alive(uint32_t owner);
+
+/* By ft__arena_adopt: this thread is the main one of process `owner`, whose
+ * slot was reserved.  0 or -ESTALE. */
+int ft__slot_adopt(uint32_t owner);
+
+/* In a child of a plain fork, async-signal-safe: we are nobody. */
+void ft__slot_forget(void);
+
+/* Slots in use. */
+uint32_t ft__slot_count(void);
 
 /* Calls fn for every slot, the process's own last, that belongs to a process. */
 void ft__slot_each(uint32_t process, void (*fn)(void *ctx, uint32_t owner, struct ft__slot *slot),

@@ -103,6 +103,10 @@
 FT__ATOMIC(uint32_t, 32)
 FT__ATOMIC(uint64_t, 64)
 
+/* Private pointers that are set once; an object's own type stays. */
+#define FT__LOAD_POINTER(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define FT__STORE_POINTER(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+
 /* Orders this thread's own stores against its own death and its own signal
  * handlers; other threads look only after the kernel proved the death. */
 static inline void ft__compiler_barrier(void)

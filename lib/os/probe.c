@@ -4,10 +4,6 @@
  * in a way that changes nothing; whatever error it gets means "absent":
  * sandboxes answer EPERM, ENOSYS or EINVAL as they like.
  */
-#ifdef HAVE_CONFIG_H
-#include <config.h>
-#endif
-
 #include "os/probe.h"
 
 #include <errno.h>
