@@ -6,6 +6,9 @@
  * slots, records the exit status, wakes joiners.  Whoever else notices a death
  * first may do the same through ft__supervisor_settle.  Floor 3.
  *
+ * Workers of a dead worker die with it (work/lifeline.h), but nobody is left to
+ * do all that for them: the supervisor adopts their slots and does it.
+ *
  * It lives as long as the process, so helpers that must not lose their parent
  * thread (PDEATHSIG, CLONE_PARENT) are created on it.  It blocks all signals
  * and calls nothing of libc that takes a lock while it is parked.
@@ -18,11 +21,13 @@
 /* Starts the thread if there is none.  0 or -errno. */
 int ft__supervisor_ready(void);
 
-/* Watches a process worker from now on (takes a reference). */
+/* Watches a process worker from now on (takes a reference).  If it cannot, the
+ * worker is killed and settled.  0 or -errno. */
 int ft__supervisor_watch(struct ft_worker *worker);
 
 /* If the worker is dead, makes sure that all of the above is done before this
- * returns.  Idempotent; any thread.  1: it has ended, 0: alive. */
+ * returns.  Idempotent; any thread.  1: it has ended; 0: alive, or dead and
+ * held up: the supervisor goes on trying. */
 int ft__supervisor_settle(struct ft_worker *worker);
 
 /* Runs fn(arg) on the supervisor thread, and waits for its answer. */
@@ -33,7 +38,16 @@ int ft__supervisor_call(int (*fn)(void *arg), void *arg);
 int ft__supervisor_pause_if_alone(void);
 void ft__supervisor_resume(void);
 
-/* After fork in a new worker: forget the parent's thread and list. */
+/* After fork in a new worker: forget the parent's thread, its descriptors and
+ * its handles.  Async-signal-safe; again does no harm. */
 void ft__supervisor_forget(void);
+
+/* work/death.c: the table of watched workers, by slot.  `lock` is held by
+ * whoever settles; ft__death_retry tries all that were held up again, and
+ * returns how many still are. */
+int ft__death_watch(struct ft_worker *worker, int epoll);
+void ft__death_notice(uint32_t owner);
+int ft__death_retry(void);
+void ft__death_forget(void);
 
 #endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "work/lifeline.h"
+
+static struct {
+	pthread_mutex_t lock; /* for making the pipe */
+	int read, write;      /* our pipe, or our parent's right after a fork */
+	int above;            /* a read end of the pipe of who started us */
+} lifeline = { PTHREAD_MUTEX_INITIALIZER, -1, -1, -1 };
+
+int ft__lifeline_ready(void)
+{
+	int fd[2], rc = 0;
+
+	pthread_mutex_lock(&lifeline.lock);
+	if (lifeline.write < 0) {
+		rc = pipe2(fd, O_CLOEXEC) ? -errno : 0;
+		if (!rc) {
+			lifeline.read = fd[0];
+			lifeline.write = fd[1];
+		}
+	}
+	pthread_mutex_unlock(&lifeline.lock);
+	return rc;
+}
+
+int ft__lifeline_fd(void)
+{
+	return lifeline.read;
+}
+
+void ft__lifeline_inherit(int fd)
+{
+	lifeline.above = fd;
+}
+
+void ft__lifeline_forget(void)
+{
+	pthread_mutex_init(&lifeline.lock, NULL);
+	if (lifeline.write >= 0)
+		close(lifeline.write);
+	lifeline.write = -1;
+}
+
+/* Registering comes before looking: a parent that is gone by then is seen by
+ * the look, one that goes later makes the kernel kill us. */
+static int tie(int fd)
+{
+	char byte;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETSIG, SIGKILL) ||
+	    fcntl(fd, F_SETFL, flags | O_ASYNC))
+		return -errno;
+	return read(fd, &byte, 1) == 0 ? -ESRCH : 0;
+}
+
+int ft__lifeline_arm(bool sibling)
+{
+	int source = sibling ? lifeline.above : lifeline.read;
+	char path[32];
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", source);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	rc = fd < 0 ? -errno : tie(fd);
+	if (lifeline.read >= 0)
+		close(lifeline.read);
+	if (lifeline.above >= 0)
+		close(lifeline.above);
+	lifeline.read = -1;
+	lifeline.above = fd;
+	return rc;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The lifeline: process workers die when the process that started them does,
+ * and not when one of its threads does, which is what PR_SET_PDEATHSIG means.
+ * Floor 3.
+ *
+ * A process has one pipe, whose write end nobody else keeps.  A worker opens
+ * the read end anew (an open file of its own) and asks the kernel for SIGKILL
+ * when something happens on it; nothing does until the last writer is gone.
+ */
+#ifndef FT_WORK_LIFELINE_H
+#define FT_WORK_LIFELINE_H
+
+#include <stdbool.h>
+
+/* Makes this process's pipe.  0 or -errno. */
+int ft__lifeline_ready(void);
+
+/* The read end, for an exec'ed helper; and there: where it came to. */
+int ft__lifeline_fd(void);
+void ft__lifeline_inherit(int fd);
+
+/* In a child, first of all: lets go of the parent's write end. */
+void ft__lifeline_forget(void);
+
+/* In a new worker: ties it to the process that started it.  `sibling`: made by
+ * a helper, whose own lifeline leads to that process.  0; -ESRCH: it is gone
+ * already; other -errno: no lifeline can be had (no /proc). */
+int ft__lifeline_arm(bool sibling);
+
+#endif

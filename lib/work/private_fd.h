@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Descriptors that are this process's business alone: children that do not
+ * exec would keep them open otherwise.  Floor 3.
+ */
+#ifndef FT_WORK_PRIVATE_FD_H
+#define FT_WORK_PRIVATE_FD_H
+
+/* Remembers an open descriptor; returns it. */
+int ft__private_fd(int fd);
+
+/* Forgets and closes it; negative ones are ignored. */
+void ft__private_fd_close(int fd);
+
+/* In a child: closes all of the parent's.  Async-signal-safe. */
+void ft__private_fd_forget(void);
+
+#endif

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: MIT */
+/* The program's side of a spawner; the helper's is in spawner_serve.c. */
+#include "work/spawner.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "mem/block.h"
+#include "mem/slot.h"
+#include "os/atomic.h"
+#include "os/clone.h"
+#include "sync/bell.h"
+#include "work/lifeline.h"
+#include "work/private_fd.h"
+#include "work/supervisor.h"
+
+#define STOP_NS INT64_C(1000000000) /* how long a helper may take to leave */
+
+struct ft_spawner {
+	pthread_mutex_t lock; /* one request at a time; guards the next two */
+	struct ft_worker *helper; /* NULL: none */
+	int sock;
+	uint32_t epoch; /* const */
+	char **argv;    /* NULL: a copy of the program; const */
+	char **envp;    /* const; NULL: the program's at each start */
+};
+
+extern char **environ;
+
+static void free_strings(char **strings)
+{
+	for (size_t i = 0; strings && strings[i]; i++)
+		free(strings[i]);
+	free(strings);
+}
+
+/* A copy with one string more at the end, if there is one.  NULL: no memory. */
+static char **copy_strings(const char *const *strings, const char *more)
+{
+	size_t n = 0, skip = strlen(FT__SPAWNER_ENV "=");
+	char **copy;
+
+	while (strings[n])
+		n++;
+	copy = calloc(n + 2, sizeof(*copy));
+	if (!copy)
+		return NULL;
+	n = 0;
+	for (; *strings; strings++) {
+		if (more && !strncmp(*strings, FT__SPAWNER_ENV "=", skip))
+			continue;
+		copy[n] = strdup(*strings);
+		if (!copy[n++])
+			goto fail;
+	}
+	if (more) {
+		copy[n] = strdup(more);
+		if (!copy[n])
+			goto fail;
+	}
+	return copy;
+fail:
+	free_strings(copy);
+	return NULL;
+}
+
+/* What the supervisor does for us: it stays the helper's parent thread. */
+struct exec {
+	char **argv, **envp;
+	int keep[4], nkeep;
+	struct ft__child child;
+};
+
+static int exec_helper(void *arg)
+{
+	struct exec *exec = arg;
+
+	return ft__clone_exec(exec->argv[0], (const char *const *)exec->argv,
+			      (const char *const *)exec->envp, exec->keep, exec->nkeep, true,
+			      &exec->child);
+}
+
+static char **helper_environment(const struct ft_spawner *spawner, const struct ft__spawner_env *e)
+{
+	const char *const *from = (const char *const *)(spawner->envp ? spawner->envp : environ);
+	char text[128];
+
+	snprintf(text, sizeof(text), FT__SPAWNER_ENV "=" FT__SPAWNER_FORMAT, e->sock, e->arena,
+		 e->bell, e->parent, e->lifeline, e->owner);
+	return copy_strings(from, text);
+}
+
+static int start_exec(struct ft_spawner *spawner, struct ft_worker *helper, int sock)
+{
+	struct ft__spawner_env env = {
+		.sock = sock,
+		.arena = ft_arena_fd(),
+		.bell = ft__bell_fd(),
+		.parent = getpid(),
+		.lifeline = ft__lifeline_fd(),
+		.owner = helper->owner,
+	};
+	struct exec exec = {
+		.argv = spawner->argv,
+		.envp = helper_environment(spawner, &env),
+		.keep = { sock, env.arena, env.lifeline, env.bell },
+		.nkeep = env.bell < 0 ? 3 : 4,
+	};
+	int rc = exec.envp ? ft__supervisor_call(exec_helper, &exec) : -ENOMEM;
+
+	free_strings(exec.envp);
+	if (rc)
+		return rc;
+	helper->pid = exec.child.pid;
+	helper->pidfd = ft__private_fd(exec.child.pidfd);
+	return ft__supervisor_watch(helper);
+}
+
+static int copy_main(void *arg)
+{
+	return ft__spawner_serve_copy(*(int *)arg);
+}
+
+/* The helper is a worker like others, to its supervisor. */
+static int start_helper(struct ft_spawner *spawner, int sock)
+{
+	struct ft_worker *helper = ft__worker_new(FT_WORKER_PROCESS, "ft-spawner");
+	int rc = -EAGAIN;
+
+	if (!helper)
+		return -ENOMEM;
+	helper->owner = ft__slot_reserve(helper->name);
+	if (helper->owner && spawner->argv) {
+		rc = start_exec(spawner, helper, sock);
+	} else if (helper->owner) {
+		helper->main = copy_main;
+		helper->arg = &sock;
+		rc = ft__process_start(helper);
+	}
+	if (rc) {
+		ft__slot_free(helper->owner);
+		ft__worker_put(helper);
+		return rc;
+	}
+	spawner->helper = helper;
+	return 0;
+}
+
+static int start(struct ft_spawner *spawner)
+{
+	int sock[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock))
+		return -errno;
+	spawner->sock = ft__private_fd(sock[0]);
+	rc = start_helper(spawner, sock[1]);
+	close(sock[1]);
+	if (rc) {
+		ft__private_fd_close(spawner->sock);
+		spawner->sock = -1;
+	}
+	return rc;
+}
+
+static bool running(const struct ft_spawner *spawner)
+{
+	return spawner->helper && !ft__pidfd_dead(spawner->helper->pidfd);
+}
+
+/* A helper that is dead, or of no more use. */
+static void drop(struct ft_spawner *spawner)
+{
+	ft__private_fd_close(spawner->sock);
+	spawner->sock = -1;
+	if (spawner->helper)
+		ft__worker_put(spawner->helper);
+	spawner->helper = NULL;
+}
+
+static int check(const struct ft_spawner *spawner)
+{
+	if (!spawner)
+		return -EINVAL;
+	return spawner->epoch == ft__epoch ? 0 : -ECHILD;
+}
+
+static void destroy(struct ft_spawner *spawner)
+{
+	free_strings(spawner->argv);
+	free_strings(spawner->envp);
+	pthread_mutex_destroy(&spawner->lock);
+	free(spawner);
+}
+
+static int create(struct ft_spawner **out, const struct ft_spawner_options *options)
+{
+	struct ft_spawner *spawner = calloc(1, sizeof(*spawner));
+
+	if (!spawner)
+		return -ENOMEM;
+	pthread_mutex_init(&spawner->lock, NULL);
+	spawner->sock = -1;
+	spawner->epoch = ft__epoch;
+	if (options->argv)
+		spawner->argv = copy_strings(options->argv, NULL);
+	if (options->envp)
+		spawner->envp = copy_strings(options->envp, NULL);
+	*out = spawner;
+	if ((options->argv && !spawner->argv) || (options->envp && !spawner->envp)) {
+		destroy(spawner);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int ft_spawner_start(struct ft_spawner **out, const struct ft_spawner_options *options)
+{
+	struct ft_spawner *spawner;
+	int rc;
+
+	if (!out || !options || options->size != sizeof(*options) ||
+	    (options->argv && !options->argv[0]))
+		return -EINVAL;
+	rc = ft__arena_ready();
+	if (!rc)
+		rc = ft__supervisor_ready();
+	/* The bell's descriptor has to be there before it can be inherited. */
+	if (!rc && ft__bell_fd() < -1)
+		rc = ft__bell_fd();
+	if (!rc)
+		rc = create(&spawner, options);
+	if (rc)
+		return rc;
+	rc = start(spawner);
+	if (rc)
+		destroy(spawner);
+	else
+		*out = spawner;
+	return rc;
+}
+
+pid_t ft_spawner_pid(const struct ft_spawner *spawner)
+{
+	struct ft_spawner *s = (struct ft_spawner *)spawner; /* its lock is no part of its value */
+	pid_t pid = 0;
+
+	if (check(spawner))
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	if (running(s))
+		pid = s->helper->pid;
+	pthread_mutex_unlock(&s->lock);
+	return pid;
+}
+
+int ft_spawner_stop(struct ft_spawner *spawner)
+{
+	int rc = check(spawner);
+
+	if (rc)
+		return rc;
+	if (running(spawner)) {
+		/* Its end-of-file, even if a child holds a copy of our end. */
+		shutdown(spawner->sock, SHUT_RDWR);
+		if (ft_worker_join(spawner->helper, ft_after(STOP_NS)))
+			ft__pidfd_signal(spawner->helper->pidfd, SIGKILL);
+		rc = ft_worker_join(spawner->helper, FT_FOREVER);
+	}
+	drop(spawner);
+	destroy(spawner);
+	return rc;
+}
+
+static int receive(int sock, struct ft__spawn_reply *reply, int *pidfd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = reply, .iov_len = sizeof(*reply) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *cmsg;
+	ssize_t n;
+
+	do
+		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(*reply))
+		return -EPIPE;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
+		memcpy(pidfd, CMSG_DATA(cmsg), sizeof(*pidfd));
+	return 0;
+}
+
+/* Waits for the answer or the helper's death, whichever is seen first: a copy
+ * of its end of the socket may live on in a child that is being made. */
+static int exchange(const struct ft_spawner *spawner, const struct ft__spawn_request *request,
+		    struct ft__spawn_reply *reply, int *pidfd)
+{
+	struct pollfd poller[2] = {
+		{ .fd = spawner->sock, .events = POLLIN },
+		{ .fd = spawner->helper->pidfd, .events = POLLIN },
+	};
+	ssize_t n;
+
+	do
+		n = send(spawner->sock, request, sizeof(*request), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EPIPE || errno == ECONNRESET ? -EPIPE : -errno;
+	while (poll(poller, 2, -1) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return poller[0].revents ? receive(spawner->sock, reply, pidfd) : -EPIPE;
+}
+
+/* Frees a slot that nobody has taken yet; a worker that comes too late finds
+ * it stale and leaves. */
+static void revoke_slot(uint32_t owner)
+{
+	struct ft__slot now = { 0 }, freed = { .word = owner & FT__SLOT_GENERATION };
+	struct ft__slot *slot = ft__slot_of(owner);
+
+	now.head = ft__load64_acquire(&slot->head); /* partner: slot.c, every CAS */
+	if (now.word == (freed.word | FT__SLOT_RESERVED))
+		ft__cas64_seq_cst(&slot->head, &now.head, freed.head); /* same */
+}
+
+/* The helper died before it answered.  Either the worker has taken its slot
+ * and is ours, or it never will: the slot is revoked, and another taken. */
+static int look_for_worker(struct ft_worker *worker, struct ft__spawn_request *request, int *pidfd)
+{
+	struct ft__slot *slot = ft__slot_of(worker->owner);
+
+	revoke_slot(worker->owner);
+	if (ft__slot_alive(worker->owner)) {
+		worker->pid = slot->pid;
+		*pidfd = ft__pidfd_open(worker->pid);
+		return *pidfd < 0 ? *pidfd : 0;
+	}
+	worker->owner = ft__slot_reserve(worker->name);
+	request->birth.owner = worker->owner;
+	return worker->owner ? -EPIPE : -EAGAIN;
+}
+
+/* There may have been no room for its pidfd; then there is no room for it. */
+static int accept_worker(struct ft_worker *worker, const struct ft__spawn_reply *reply, int *pidfd)
+{
+	if (reply->pid <= 0)
+		return reply->pid < 0 ? reply->pid : -EPIPE;
+	worker->pid = reply->pid;
+	if (*pidfd < 0)
+		*pidfd = ft__pidfd_open(worker->pid);
+	if (*pidfd >= 0)
+		return 0;
+	kill(worker->pid, SIGKILL);
+	while (waitpid(worker->pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	worker->reaped = 1;
+	ft__supervisor_settle(worker);
+	return *pidfd;
+}
+
+/* Asks the helper; starts it again, once, if it is dead or dies. */
+static int ask(struct ft_spawner *spawner, struct ft_worker *worker,
+	       struct ft__spawn_request *request, int *pidfd)
+{
+	struct ft__spawn_reply reply;
+	int rc = -EPIPE;
+
+	for (int attempt = 0; attempt < 2; attempt++) {
+		if (!running(spawner)) {
+			drop(spawner);
+			if (start(spawner))
+				return -EPIPE;
+			attempt = 1;
+		}
+		rc = exchange(spawner, request, &reply, pidfd);
+		if (!rc)
+			return accept_worker(worker, &reply, pidfd);
+		if (rc == -EPIPE)
+			rc = look_for_worker(worker, request, pidfd);
+		if (rc != -EPIPE)
+			return rc;
+	}
+	return rc;
+}
+
+static int set_payload(struct ft__spawn_request *request, const void *payload, size_t size,
+		       void **block)
+{
+	int rc;
+
+	*block = NULL;
+	if (!size)
+		return 0;
+	rc = ft_block_alloc(size, block);
+	if (rc)
+		return rc;
+	memcpy(*block, payload, size);
+	request->payload = ft_block_handle(*block);
+	request->size = size;
+	return 0;
+}
+
+static int spawn(struct ft_spawner *spawner, struct ft_worker *worker,
+		 struct ft__spawn_request *request)
+{
+	int pidfd = -1, rc;
+
+	ft__process_birth(worker, &request->birth);
+	request->birth.sibling = 1;
+	request->birth.mortal = spawner->argv != NULL; /* the supervisor made the helper */
+	pthread_mutex_lock(&spawner->lock);
+	rc = ask(spawner, worker, request, &pidfd);
+	pthread_mutex_unlock(&spawner->lock);
+	worker->pidfd = ft__private_fd(pidfd);
+	return rc;
+}
+
+int ft__spawner_spawn(struct ft_spawner *spawner, struct ft_worker *worker, const void *payload,
+		      size_t size)
+{
+	struct ft__spawn_request request = { .main = (uintptr_t)worker->main };
+	void *block;
+	int rc = check(spawner);
+
+	if (rc)
+		return rc;
+	/* A function's address means nothing in another program. */
+	if (!worker->main != !!spawner->argv)
+		return -EINVAL;
+	rc = set_payload(&request, payload, size, &block);
+	if (rc)
+		return rc;
+	rc = spawn(spawner, worker, &request);
+	if (rc) {
+		ft_block_free(block);
+		return rc;
+	}
+	/* From now on it goes with the worker. */
+	if (block)
+		ft__block_assign(ft__block_of(block), worker->owner);
+	return ft__supervisor_watch(worker);
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* The helper's side of a spawner. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mem/arena.h"
+#include "os/clone.h"
+#include "sync/bell.h"
+#include "work/lifeline.h"
+#include "work/private_fd.h"
+#include "work/spawner.h"
+
+#define SIGNALS 64
+
+struct helper {
+	int sock;
+	const struct ft_spawner_hooks *hooks; /* NULL: a copy of the program */
+};
+
+/* What the program had installed; a helper that is a copy must not run its
+ * handlers, its workers must. */
+static struct sigaction program_action[SIGNALS + 1];
+
+static void set_signals_aside(void)
+{
+	struct sigaction plain = { .sa_handler = SIG_DFL };
+
+	for (int signo = 1; signo <= SIGNALS; signo++) {
+		struct sigaction *was = &program_action[signo];
+
+		if (sigaction(signo, NULL, was))
+			was->sa_handler = SIG_DFL;
+		else if (was->sa_handler != SIG_DFL && was->sa_handler != SIG_IGN)
+			sigaction(signo, &plain, NULL);
+	}
+	/* Ctrl-C goes to the whole terminal; what it means is the program's say. */
+	signal(SIGINT, SIG_IGN);
+}
+
+static void restore_signals(void)
+{
+	for (int signo = 1; signo <= SIGNALS; signo++) {
+		const struct sigaction *was = &program_action[signo];
+
+		if ((was->sa_handler != SIG_DFL && was->sa_handler != SIG_IGN) || signo == SIGINT)
+			sigaction(signo, was, NULL);
+	}
+}
+
+/* 1: a request; 0: the program is done with us. */
+static int receive(int sock, struct ft__spawn_request *request)
+{
+	ssize_t n;
+
+	do
+		n = recv(sock, request, sizeof(*request), 0);
+	while (n < 0 && errno == EINTR);
+	return n == sizeof(*request);
+}
+
+static void reply(int sock, int32_t pid, int pidfd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { { 0 } };
+	struct ft__spawn_reply answer = { .pid = pid };
+	struct iovec iov = { .iov_base = &answer, .iov_len = sizeof(answer) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (pidfd >= 0) {
+		struct cmsghdr *cmsg;
+
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		cmsg = CMSG_FIRSTHDR(&msg);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(cmsg), &pidfd, sizeof(pidfd));
+	}
+	/* A program that is gone is seen by the next receive. */
+	while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+/* The worker's copy of the payload; -errno if there should be one. */
+static int find_payload(const struct ft__spawn_request *request, void **payload)
+{
+	int rc;
+
+	*payload = NULL;
+	if (!request->payload)
+		return 0;
+	rc = ft_block_at(request->payload, payload);
+	return !rc && ft_block_size(*payload) < request->size ? -EINVAL : rc;
+}
+
+_Noreturn static void be_worker(const struct helper *helper, const struct ft__spawn_request *request)
+{
+	ft_worker_main *main = (ft_worker_main *)(uintptr_t)request->main;
+	void *payload;
+
+	if (helper->hooks)
+		signal(SIGINT, SIG_DFL);
+	else
+		restore_signals();
+	if (ft__process_begin(&request->birth) || find_payload(request, &payload))
+		_exit(255);
+	if (helper->hooks)
+		ft__process_leave(helper->hooks->child(helper->hooks->ctx, payload, request->size));
+	ft__process_leave(main(payload));
+}
+
+/* Where raw clone is refused, a child of ours has to do: the program knows it
+ * by its pidfd, and its status from its slot.  The kernel reaps it. */
+static int copy(struct ft__child *child, struct ft__birth *birth)
+{
+	int rc = ft__clone(true, child);
+
+	if (rc != -ENOSYS)
+		return rc;
+	signal(SIGCHLD, SIG_IGN);
+	birth->mortal = 0; /* our death is not the program's */
+	rc = ft__fork(child);
+	if (!rc && !child->pid)
+		sigaction(SIGCHLD, &program_action[SIGCHLD], NULL);
+	return rc;
+}
+
+static void serve_one(const struct helper *helper, struct ft__spawn_request *request)
+{
+	const struct ft_spawner_hooks *hooks = helper->hooks;
+	struct ft__child child;
+	int rc;
+
+	if (hooks && hooks->before)
+		hooks->before(hooks->ctx);
+	rc = copy(&child, &request->birth);
+	if (!rc && !child.pid)
+		be_worker(helper, request);
+	if (hooks && hooks->parent)
+		hooks->parent(hooks->ctx);
+	reply(helper->sock, rc ? rc : child.pid, rc ? -1 : child.pidfd);
+	if (!rc)
+		close(child.pidfd);
+}
+
+static int serve(const struct helper *helper)
+{
+	struct ft__spawn_request request;
+
+	while (receive(helper->sock, &request)) {
+		if (ft__thread_count() > 1) {
+			reply(helper->sock, -EBUSY, -1);
+			return -EBUSY;
+		}
+		serve_one(helper, &request);
+	}
+	return 0;
+}
+
+int ft__spawner_serve_copy(int sock)
+{
+	struct helper helper = { .sock = ft__private_fd(sock) };
+
+	set_signals_aside();
+	return serve(&helper) ? 1 : 0;
+}
+
+/* What start_exec wrote; every descriptor must be there. */
+static int read_environment(struct ft__spawner_env *env)
+{
+	const char *text = getenv(FT__SPAWNER_ENV);
+	char more;
+
+	if (!text || sscanf(text, FT__SPAWNER_FORMAT "%c", &env->sock, &env->arena, &env->bell,
+			    &env->parent, &env->lifeline, &env->owner, &more) != 6)
+		return -EPROTO;
+	unsetenv(FT__SPAWNER_ENV);
+	if (fcntl(env->sock, F_SETFD, FD_CLOEXEC) || fcntl(env->lifeline, F_SETFD, FD_CLOEXEC))
+		return -EPROTO;
+	return env->bell >= 0 && fcntl(env->bell, F_SETFD, FD_CLOEXEC) ? -EPROTO : 0;
+}
+
+static int join_program(struct ft__spawner_env *env)
+{
+	struct ft__birth birth;
+	int rc = read_environment(env);
+
+	if (!rc)
+		rc = ft_arena_attach(env->arena);
+	if (rc)
+		return rc;
+	birth = (struct ft__birth){
+		.owner = env->owner, .parent = env->parent, .sibling = 1, .mortal = 1
+	};
+	ft__bell_inherit(env->bell);
+	ft__lifeline_inherit(env->lifeline);
+	return ft__process_begin(&birth);
+}
+
+int ft_spawner_serve(const struct ft_spawner_hooks *hooks)
+{
+	struct ft__spawner_env env;
+	struct helper helper = { .hooks = hooks };
+	int rc;
+
+	if (!hooks || hooks->size != sizeof(*hooks) || !hooks->child)
+		return -EINVAL;
+	rc = join_program(&env);
+	if (rc)
+		return rc;
+	helper.sock = ft__private_fd(env.sock);
+	sigaction(SIGCHLD, NULL, &program_action[SIGCHLD]);
+	return serve(&helper);
+}
