@@ -8,7 +8,8 @@
  *
  * Without DIR it reads /usr/include and /usr/share/doc, those that exist.  The
  * tree is read three times: by this process alone, by one worker and by
- * WORKERS of them (default: as many as this program may use CPUs).  Exit
+ * WORKERS of them (default: as many as this program may use CPUs).  The first
+ * reading may also have to wait for the disk, so compare the other two.  Exit
  * status: 0 all three agree, 1 they differ or something failed, 2 usage.
  * 10_index.py does the same in Python and prints the same totals.
  *
@@ -474,6 +475,7 @@ static int run(struct tree *tree, unsigned workers, struct ft_spawner *spawner)
 	return same ? 0 : 1;
 }
 
+/* Checks the command line; the DIRs begin at argv[optind]. */
 static unsigned workers_option(int argc, char **argv)
 {
 	unsigned long workers = 0;
@@ -487,6 +489,12 @@ static unsigned workers_option(int argc, char **argv)
 			fputs("usage: 10_index [-w WORKERS] [DIR ...]\n", stderr);
 			exit(2);
 		}
+	}
+	for (int i = optind; i < argc; i++) {
+		if (access(argv[i], F_OK) == 0)
+			continue;
+		fprintf(stderr, "10_index: %s: %s\n", argv[i], strerror(errno));
+		exit(2);
 	}
 	return workers ? (unsigned)workers : ft_cpu_count();
 }

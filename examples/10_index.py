@@ -6,8 +6,10 @@ prove the result against a plain count.
 
 Without DIR it reads /usr/include and /usr/share/doc, those that exist.  The
 tree is read three times: by this process alone, by one worker and by WORKERS
-of them (default: one for each CPU that this program may use).  Exit status:
-0 all three agree, 1 they differ or something failed, 2 usage, 130 Ctrl-C.
+of them (default: one for each CPU that this program may use).  The first
+reading may also have to wait for the disk, so compare the other two.  Exit
+status: 0 all three agree, 1 they differ or something failed, 2 usage, 130
+Ctrl-C.
 10_index.c does the same in C and prints the same totals.
 
 What is counted: a token is a longest run of the bytes A-Z a-z 0-9 _, letters
@@ -382,6 +384,9 @@ def arguments():
     options = parser.parse_args()
     if options.workers < 1:
         parser.error("there must be at least one worker")
+    for name in options.dirs:
+        if not os.path.exists(name):
+            parser.error(f"{name}: {os.strerror(errno.ENOENT)}")
     if not options.dirs:
         defaults = ("/usr/include", "/usr/share/doc")
         options.dirs = [name for name in defaults if os.path.exists(name)]
