@@ -4,7 +4,9 @@
  * Floor 4.
  *
  *   field  who writes      partner
- *   tail   producer        release; consumer loads it with acquire
+ *   tail   producer        seq_cst; the consumer's and peekers' loads.  It is
+ *                          also one half of two Dekkers: against the idle bits
+ *                          (pool/control.h) and the bell (sync/bell.h)
  *   head   consumer        release; producer loads it with acquire
  *   cell   producer, before the tail that covers it
  *
@@ -14,6 +16,7 @@
  *
  * A dead producer's unpublished cell is invisible, a dead consumer's head may
  * lag: its successor sees some references twice, and again the state decides.
+ * A consumer that must not lose one therefore peeks, acts, and pops last.
  * Both indexes count up for ever (64 bits) and are reduced when used, so a
  * scribbled index cannot lead outside the ring.
  */
@@ -30,14 +33,18 @@ struct ft__channel {
 	uint64_t head FT__ALIGNED(FT__CACHE_LINE);
 };
 
-/* `cells` has `capacity` (a power of two) entries and lies elsewhere. */
-bool ft__channel_push(struct ft__channel *channel, uint64_t *cells, uint64_t capacity,
-		      uint64_t ref);
+/* `cells` has `capacity` (a power of two) entries and lies elsewhere.
+ * False: full, or empty. */
+bool ft__channel_push(struct ft__channel *channel, uint64_t *cells, uint64_t capacity, uint64_t ref);
 bool ft__channel_pop(struct ft__channel *channel, const uint64_t *cells, uint64_t capacity,
 		     uint64_t *ref);
-/* The i-th unread reference as it looks now; false past the end. */
+/* The reference at index *at, or the oldest unread one if that was read
+ * already: *at is raised to where it looked.  False past the end.  A walk
+ * starts with *at 0, and goes on with *at + 1. */
 bool ft__channel_peek(const struct ft__channel *channel, const uint64_t *cells, uint64_t capacity,
-		      uint64_t i, uint64_t *ref);
+		      uint64_t *at, uint64_t *ref);
+/* Whether a walk that got to `at` would find more. */
+bool ft__channel_beyond(const struct ft__channel *channel, uint64_t at);
 uint64_t ft__channel_length(const struct ft__channel *channel);
 
 #endif

@@ -22,9 +22,11 @@
  *   RUNNING(s) -> FREE        collector, after the worker's proven death: LOST
  *   DONE(s)    -> FREE        collector, after it took the result
  *
- * The result block is given to the submitter's process (ft__block_assign) and
- * its handle stored in `result` before DONE; if the worker dies in between, the
- * collector finds the handle and frees the block.
+ * Small arguments and results lie in the descriptor itself: the handle is 0
+ * then, and the size is not.  A larger result is a block.  Its handle is stored
+ * in `result`, the block is given to the submitter's process (ft__block_assign),
+ * and then comes DONE.  If the worker dies before the gift, the block is swept
+ * and the handle stale; if it dies after, the collector frees the block.
  */
 #ifndef FT_POOL_TASK_H
 #define FT_POOL_TASK_H
@@ -41,19 +43,43 @@
 #define FT__TASK_DONE 3u
 #define FT__TASK_STATE 7u
 
+#define FT__TASK_SMALL_ARG 80u
+#define FT__TASK_SMALL_RESULT 104u
+
 struct ft__task_cell {
 	uint64_t state;       /* atomic, table above */
-	uint64_t id;          /* submitter, before READY; so are the next four */
+	uint64_t id;          /* submitter, before READY; so are all up to small_arg */
 	uint64_t main;        /* ft_task_main in workers that share our image, or 0 */
 	uint64_t code;
 	uint64_t arg;         /* handle of the argument block, or 0 */
 	uint64_t arg_size;
-	uint64_t result;      /* worker, before DONE: handle, or 0 */
+	unsigned char small_arg[FT__TASK_SMALL_ARG];
+	uint64_t result;      /* worker, before DONE: handle, or 0; so is the rest */
 	uint64_t result_size;
-	int32_t status;       /* worker, before DONE */
+	int32_t status;
 	uint32_t reserved;
-	uint64_t pad[7];
+	unsigned char small_result[FT__TASK_SMALL_RESULT];
 };
-_Static_assert(sizeof(struct ft__task_cell) == 128, "two cache lines a task");
+_Static_assert(sizeof(struct ft__task_cell) == 256, "two cache lines for each side");
+
+static inline uint64_t ft__task_ref(uint32_t index, uint32_t generation)
+{
+	return (uint64_t)generation << 32 | index;
+}
+
+static inline uint64_t ft__task_word(uint32_t state, uint32_t seat, uint64_t ref)
+{
+	return (ref & ~UINT64_C(0xffffffff)) | (uint64_t)seat << 8 | state;
+}
+
+static inline uint32_t ft__task_state(uint64_t word)
+{
+	return (uint32_t)word & FT__TASK_STATE;
+}
+
+static inline uint32_t ft__task_seat(uint64_t word)
+{
+	return (uint32_t)word >> 8 & 0xffff;
+}
 
 #endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/* What a submitter holds of its task. */
+#include <errno.h>
+
+#include "os/atomic.h"
+#include "pool/pool.h"
+
+static bool is_done(const struct ft_future *future)
+{
+	/* Acquire, with ft__harvest_end: everything else is written. */
+	return ft__load32_acquire(&future->done);
+}
+
+static int check(const struct ft_future *future)
+{
+	return future ? ft__pool_check(future->pool) : -EINVAL;
+}
+
+static bool has_ended(void *ctx)
+{
+	return ((struct ft_future *)ctx)->stage == FT__STAGE_ENDED;
+}
+
+int ft_future_wait(struct ft_future *future, ft_deadline deadline)
+{
+	int rc = check(future);
+
+	if (rc || is_done(future))
+		return rc;
+	struct ft__waiter waiter = { .ready = has_ended, .ctx = future, .mode = FT__BELL_EACH };
+	return ft__wait(future->pool, &waiter, true, deadline);
+}
+
+int ft_future_done(struct ft_future *future)
+{
+	int rc = check(future);
+
+	if (rc || is_done(future))
+		return rc ? rc : 1;
+	rc = ft_pool_poll(future->pool);
+	return rc < 0 ? rc : is_done(future);
+}
+
+static bool withdraw(struct ft_pool *pool, struct ft_future *future)
+{
+	if (future->stage == FT__STAGE_BACKLOG) {
+		ft__list_remove(&pool->backlog, future);
+		return true;
+	}
+	return future->stage == FT__STAGE_DEALT && ft__deal_recall(pool, future);
+}
+
+int ft_future_cancel(struct ft_future *future)
+{
+	int rc = check(future);
+
+	if (rc)
+		return rc;
+	struct ft_pool *pool = future->pool;
+	ft__pool_lock(pool);
+	rc = withdraw(pool, future) ? 0 : -EBUSY;
+	if (!rc) {
+		ft__harvest_end(pool, future, -ECANCELED);
+		ft__deal(pool);
+		ft__wake_ready(pool);
+	}
+	ft__pool_unlock(pool);
+	return rc;
+}
+
+int ft_future_result(struct ft_future *future, const void **data, size_t *size)
+{
+	int rc = check(future);
+
+	if (!rc && !is_done(future))
+		rc = -EAGAIN;
+	if (data)
+		*data = rc ? NULL : future->result;
+	if (size)
+		*size = rc ? 0 : future->size;
+	return rc ? rc : future->status;
+}
+
+int ft_future_death(struct ft_future *future, struct ft_worker_exit *exit)
+{
+	int rc = check(future);
+
+	if (rc)
+		return rc;
+	if (!exit || !is_done(future) || !future->lost)
+		return -EINVAL;
+	*exit = future->death;
+	return 0;
+}
+
+uint64_t ft_future_id(const struct ft_future *future)
+{
+	return future ? future->id : 0;
+}
+
+/* While it is in a cell, the cell knows. */
+static pid_t worker_now(const struct ft_future *future)
+{
+	const struct ft_pool *pool = future->pool;
+	uint64_t word = ft__load64_relaxed(&pool->board.table[future->index].state);
+	uint32_t state = ft__task_state(word), seat = ft__task_seat(word);
+
+	if (state != FT__TASK_RUNNING && state != FT__TASK_DONE)
+		return 0;
+	return seat < pool->board.seats ? ft__member_pid(pool, seat) : 0;
+}
+
+pid_t ft_future_worker(struct ft_future *future)
+{
+	pid_t pid = 0;
+	int rc = check(future);
+
+	if (rc)
+		return rc;
+	if (is_done(future))
+		return future->death.pid;
+	ft__pool_lock(future->pool);
+	if (future->stage == FT__STAGE_DEALT)
+		pid = worker_now(future);
+	else if (future->stage == FT__STAGE_ENDED)
+		pid = future->death.pid;
+	ft__pool_unlock(future->pool);
+	return pid;
+}
+
+void *ft_future_user(const struct ft_future *future)
+{
+	return future ? future->user : NULL;
+}
+
+void ft_future_free(struct ft_future *future)
+{
+	if (check(future))
+		return;
+	struct ft_pool *pool = future->pool;
+	ft__pool_lock(pool);
+	if (future->news)
+		ft__list_remove(&pool->news, future);
+	if (future->flags & FT_CALL_NOTIFY)
+		pool->notify--;
+	future->flags = 0;
+	bool ended = future->stage == FT__STAGE_ENDED;
+	future->dropped = true;
+	ft__wake_ready(pool);
+	ft__pool_unlock(pool);
+	if (ended)
+		ft__future_delete(future);
+}

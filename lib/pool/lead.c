@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waiting.  One of the waiting threads leads: it sleeps in the collector and
+ * tends the pool.  The others park, each on a word of its own, until the
+ * leader, or whoever else tends the pool, finds that their condition holds.
+ * A leader that goes hands over to the one that has waited longest.
+ */
+#include <errno.h>
+#include <signal.h>
+
+#include "os/atomic.h"
+#include "os/clock.h"
+#include "os/futex.h"
+#include "pool/pool.h"
+#include "sync/wait.h"
+
+void ft__wake_leader(struct ft_pool *pool)
+{
+	if (!pool->leader)
+		return;
+	/* Release and relaxed would do: the lock orders all but the spinner's look. */
+	ft__store32_release(&pool->leader->turn, 1);
+	ft__bell_ring(&pool->board.control->bell, true);
+}
+
+static void wake(struct ft_pool *pool, struct ft__waiter *waiter)
+{
+	if (waiter == pool->leader) {
+		ft__wake_leader(pool);
+	} else if (waiter->asleep) {
+		ft__store32_release(&waiter->turn, 1); /* the parked one's acquire */
+		ft__futex_wake(&waiter->turn, 1, false);
+	}
+	waiter->asleep = false;
+}
+
+void ft__wake_ready(struct ft_pool *pool)
+{
+	for (struct ft__waiter *waiter = pool->waiters; waiter; waiter = waiter->next) {
+		if (waiter->asleep && waiter->ready(waiter->ctx))
+			wake(pool, waiter);
+	}
+}
+
+static void shut_or_kill(struct ft_pool *pool)
+{
+	if (pool->closing && !pool->shut && !pool->backlog.length && !pool->mapping) {
+		pool->shut = true;
+		ft__deal_state(pool, FT__CONTROL_CLOSING);
+	}
+	if (pool->kill_at != FT_FOREVER && ft__passed(pool->kill_at)) {
+		pool->kill_at = FT_FOREVER;
+		ft__member_kill(pool, SIGKILL);
+	}
+}
+
+void ft__tend(struct ft_pool *pool)
+{
+	ft__harvest(pool);
+	ft__member_look(pool);
+	ft__deal(pool);
+	shut_or_kill(pool);
+	ft__wake_ready(pool);
+}
+
+/* ---- the list of waiters ---- */
+
+static uint32_t mode_wanted(const struct ft_pool *pool)
+{
+	for (const struct ft__waiter *waiter = pool->waiters; waiter; waiter = waiter->next) {
+		if (waiter->mode == FT__BELL_EACH)
+			return FT__BELL_EACH;
+	}
+	return FT__BELL_LAZY;
+}
+
+static void enter(struct ft_pool *pool, struct ft__waiter *waiter)
+{
+	waiter->turn = 0;
+	waiter->asleep = false;
+	waiter->next = NULL;
+	waiter->prev = pool->last_waiter;
+	if (pool->last_waiter)
+		pool->last_waiter->next = waiter;
+	else
+		pool->waiters = waiter;
+	pool->last_waiter = waiter;
+	/* One who wants each result must not wait for a leader who does not. */
+	struct ft__bell *bell = &pool->board.control->bell;
+	if (waiter->mode == FT__BELL_EACH && ft__load32_relaxed(&bell->asleep) == FT__BELL_LAZY)
+		ft__bell_ring(bell, true);
+}
+
+static void leave(struct ft_pool *pool, struct ft__waiter *waiter)
+{
+	if (waiter->prev)
+		waiter->prev->next = waiter->next;
+	else
+		pool->waiters = waiter->next;
+	if (waiter->next)
+		waiter->next->prev = waiter->prev;
+	else
+		pool->last_waiter = waiter->prev;
+	if (pool->leader == waiter)
+		pool->leader = NULL;
+	if (!pool->leader && pool->waiters)
+		wake(pool, pool->waiters);
+}
+
+/* ---- sleeping ---- */
+
+static uint32_t park_flags(const struct ft_pool *pool)
+{
+	return FT_PRIVATE | (pool->options.flags & FT_INTERRUPTIBLE);
+}
+
+static int follow(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline deadline)
+{
+	waiter->turn = 0;
+	waiter->asleep = true;
+	ft__pool_unlock(pool);
+	int rc = ft__park(&waiter->turn, 0, park_flags(pool), deadline);
+	ft__pool_lock(pool);
+	waiter->asleep = false;
+	return rc == -EINTR ? rc : 0;
+}
+
+/* Results may come at once: a hand-over by cache line is far cheaper. */
+static bool spin(const struct ft_pool *pool, const struct ft__waiter *waiter)
+{
+	struct ft__spin turn = { 0 };
+
+	while (ft__spin(&turn)) {
+		if (ft__harvest_ripe(pool) || ft__load32_acquire(&waiter->turn)) {
+			ft__spin_end(&turn);
+			return true;
+		}
+	}
+	return false;
+}
+
+static ft_deadline earliest(const struct ft_pool *pool, ft_deadline deadline)
+{
+	ft_deadline patience = ft__member_patience(pool);
+
+	if (pool->kill_at < deadline)
+		deadline = pool->kill_at;
+	return patience < deadline ? patience : deadline;
+}
+
+/* The last look comes after `asleep`: whoever publishes later will ring. */
+static int doze(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline deadline)
+{
+	struct ft__bell *bell = &pool->board.control->bell;
+	uint32_t seen = ft__load32_acquire(&bell->word); /* the ringer's +1 */
+
+	ft__store32_seq_cst(&bell->asleep, mode_wanted(pool)); /* the ringer's swap */
+	if (waiter->turn || ft__harvest_ripe(pool) || waiter->ready(waiter->ctx)) {
+		ft__store32_seq_cst(&bell->asleep, 0);
+		return 0;
+	}
+	deadline = earliest(pool, deadline);
+	waiter->asleep = true;
+	pool->sleeps++;
+	ft__pool_unlock(pool);
+	int rc = ft__collector_wait(pool->collector, seen, deadline);
+	ft__store32_seq_cst(&bell->asleep, 0);
+	ft__pool_lock(pool);
+	waiter->asleep = false;
+	return rc == -EINTR ? rc : 0;
+}
+
+static int lead(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline deadline)
+{
+	waiter->turn = 0;
+	pool->leader = waiter;
+	waiter->asleep = true;
+	ft__pool_unlock(pool);
+	bool stir = spin(pool, waiter);
+	ft__pool_lock(pool);
+	waiter->asleep = false;
+	return stir ? 0 : doze(pool, waiter, deadline);
+}
+
+static int look(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline deadline)
+{
+	if (ft__member_wanted(pool)) {
+		ft__pool_unlock(pool);
+		ft__member_hire(pool);
+		ft__pool_lock(pool);
+		return 0;
+	}
+	if (ft__passed(deadline))
+		return -ETIMEDOUT;
+	if (pool->leader && pool->leader != waiter)
+		return follow(pool, waiter, deadline);
+	return lead(pool, waiter, deadline);
+}
+
+int ft__wait(struct ft_pool *pool, struct ft__waiter *waiter, bool interruptible,
+	     ft_deadline deadline)
+{
+	bool heeds = interruptible && (pool->options.flags & FT_INTERRUPTIBLE);
+	int rc = 0;
+
+	ft__pool_lock(pool);
+	enter(pool, waiter);
+	for (;;) {
+		ft__tend(pool);
+		if (waiter->ready(waiter->ctx)) {
+			rc = 0;
+			break;
+		}
+		/* What the last sleep said counts only after one more look. */
+		if (rc == -ETIMEDOUT || (rc == -EINTR && heeds))
+			break;
+		rc = look(pool, waiter, deadline);
+	}
+	leave(pool, waiter);
+	ft__pool_unlock(pool);
+	return rc;
+}
