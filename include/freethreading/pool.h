@@ -83,6 +83,7 @@ struct ft_call {
 	void *block;        /* ... or a block that the pool owns from then on */
 	void *user;         /* ft_future_user() */
 	uint32_t flags;     /* FT_CALL_NOTIFY */
+	uint64_t group;     /* with FT_CALL_NOTIFY: which ft_pool_next_in gets it */
 };
 
 #define FT_CALL_NOTIFY 0x1u /* hand the future to ft_pool_next when it is done */
@@ -104,6 +105,14 @@ FT_API FT_NODISCARD int ft_pool_map(struct ft_pool *pool, ft_task_main *main, co
  * 0; -ETIMEDOUT; -EINTR; -EPIPE: closed or terminated, and none is left. */
 FT_API FT_NODISCARD int ft_pool_next(struct ft_pool *pool, struct ft_future **future,
 				     ft_deadline deadline);
+
+/* The same for the futures of one group, by which several users of a pool keep
+ * apart what they wait for; ft_pool_next is that for group 0.  -EPIPE here:
+ * closed or terminated, every task has ended, and none of the group is left. */
+#define FT_POOL_ANY_GROUP UINT64_MAX
+
+FT_API FT_NODISCARD int ft_pool_next_in(struct ft_pool *pool, uint64_t group,
+					struct ft_future **future, ft_deadline deadline);
 
 /* Collects what is ready and deals out what waits, without blocking. */
 FT_API int ft_pool_poll(struct ft_pool *pool);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#include "module.h"
+
+#include <errno.h>
+
+#include "convert.h"
+#include "shared.h"
+
+const struct core_kind core_lock_kind = {
+	.name = "Lock",
+	.size = sizeof(struct ft_lock),
+	.type = offsetof(struct core_state, lock),
+};
+
+static int lock_init(void *block, void *ctx)
+{
+	(void)ctx;
+	return ft_lock_init(block, FT_SHARED | FT_INTERRUPTIBLE | FT_LOCK_UNOWNED);
+}
+
+static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	if (core_no_arguments("Lock", args, kwargs))
+		return NULL;
+	return core_shared_new(type, &core_lock_kind, lock_init, NULL);
+}
+
+static int lock_call(void *lock, ft_deadline deadline)
+{
+	return ft_lock_acquire(lock, deadline);
+}
+
+/* We hold it now, but what it protects is in an unknown state: whoever asked
+ * must not go on as if nothing had happened. */
+static PyObject *lock_orphaned(struct core_shared *self)
+{
+	pid_t pid = ft_lock_died(self->block);
+	int rc = ft_lock_release(self->block);
+
+	if (rc)
+		return core_raise(rc);
+	core_raise_owner_died(self->state, pid);
+	return NULL;
+}
+
+static PyObject *lock_take(struct core_shared *self, ft_deadline deadline)
+{
+	int rc = core_shared_check(self);
+
+	if (!rc)
+		rc = core_wait(lock_call, self->block, deadline, 0);
+	return rc == -EOWNERDEAD ? lock_orphaned(self) : core_in_time(rc);
+}
+
+static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+			      PyObject *kwnames)
+{
+	static const char *const names[] = { "blocking", "timeout", NULL };
+	PyObject *given[2];
+	ft_deadline deadline;
+
+	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
+	    core_block_deadline(given[0], given[1], &deadline))
+		return NULL;
+	return lock_take((struct core_shared *)op, deadline);
+}
+
+static PyObject *lock_release(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	int rc = core_shared_check(self);
+
+	(void)unused;
+	if (!rc)
+		rc = ft_lock_release(self->block);
+	if (rc == -EPERM) {
+		PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
+		return NULL;
+	}
+	return core_none(rc);
+}
+
+static PyObject *lock_locked(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	int rc = core_shared_check(self);
+
+	(void)unused;
+	return rc ? core_raise(rc) : PyBool_FromLong(ft_lock_held(self->block));
+}
+
+static PyObject *lock_enter(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return lock_take((struct core_shared *)op, FT_FOREVER);
+}
+
+static PyObject *lock_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+	(void)args;
+	(void)nargs;
+	return lock_release(op, NULL);
+}
+
+static PyObject *lock_repr(PyObject *op)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	const char *how = "gone";
+
+	if (core_shared_check(self) == 0)
+		how = ft_lock_held(self->block) ? "locked" : "unlocked";
+	return PyUnicode_FromFormat("<Lock(%s) at %p>", how, op);
+}
+
+static PyObject *lock_reduce(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return core_shared_reduce(op, &core_lock_kind);
+}
+
+static PyMethodDef lock_methods[] = {
+	{ "acquire", CORE_FAST(lock_acquire),
+	  "acquire($self, /, blocking=True, timeout=None)\n--\n\n"
+	  "Takes the lock, and says whether it did.\n\n"
+	  "blocking: False asks once and returns at once; timeout is then ignored.\n"
+	  "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
+	  "all.  Python's signal handlers run during the wait.\n\n"
+	  "Raises OwnerDiedError if the worker that held the lock died holding it.  That is told\n"
+	  "once; the lock is free again, and not held by the caller." },
+	{ "release", lock_release, METH_NOARGS,
+	  "release($self, /)\n--\n\n"
+	  "Frees the lock, whoever took it.  Raises ValueError if it is not locked." },
+	{ "locked", lock_locked, METH_NOARGS,
+	  "locked($self, /)\n--\n\nTrue if somebody holds the lock now." },
+	{ "__enter__", lock_enter, METH_NOARGS,
+	  "__enter__($self, /)\n--\n\nTakes the lock, waiting for ever; returns True." },
+	{ "__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL,
+	  "__exit__($self, /, *args)\n--\n\nFrees the lock." },
+	{ "__reduce__", lock_reduce, METH_NOARGS,
+	  "__reduce__($self, /)\n--\n\nPickles the lock's handle: the copy is the same lock." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyMemberDef lock_members[] = {
+	CORE_SHARED_MEMBERS,
+	{ NULL, 0, 0, 0, NULL },
+};
+
+static PyType_Slot lock_slots[] = {
+	{ Py_tp_doc, (void *)"Lock()\n--\n\n"
+			     "Mutual exclusion between the workers of one program.\n\n"
+			     "It lives in memory that all workers share and may be pickled to any of\n"
+			     "them.  The process that made it must keep a reference while others use\n"
+			     "it.  Whoever has it may release it, and taking it twice blocks.  If its\n"
+			     "holder dies, the next acquire raises OwnerDiedError instead of waiting\n"
+			     "for ever." },
+	{ Py_tp_new, lock_new },
+	{ Py_tp_dealloc, core_shared_dealloc },
+	{ Py_tp_repr, lock_repr },
+	{ Py_tp_methods, lock_methods },
+	{ Py_tp_members, lock_members },
+	{ 0, NULL },
+};
+
+PyType_Spec core_lock_spec = {
+	.name = "freethreading._core.Lock",
+	.basicsize = sizeof(struct core_shared),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = lock_slots,
+};

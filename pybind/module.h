@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * freethreading._core: the CPython extension.  Each file is one noun of the
+ * library, and does three things: parse, call ft_*, convert.  No algorithm
+ * lives here, and only the public headers are used.
+ *
+ * All types are heap types, and everything an interpreter owns is in struct
+ * core_state, so the module works in sub-interpreters and without the GIL.
+ * What an object's fields hold is set before the object is visible and const
+ * from then on, unless the field's comment says otherwise.
+ */
+#ifndef FT_PYBIND_MODULE_H
+#define FT_PYBIND_MODULE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include <freethreading.h>
+
+/* What one interpreter owns; const after core_exec. */
+struct core_state {
+	PyObject *dumps, *loads; /* of pickle */
+	PyObject *full, *empty;  /* of queue */
+	PyObject *owner_died;    /* OwnerDiedError */
+	PyObject *attach;        /* what a pickled primitive calls */
+	PyTypeObject *lock, *event, *queue;
+	PyTypeObject *spawner, *child;
+	PyTypeObject *pool, *ticket;
+	PyTypeObject *seat, *task;
+};
+
+/* From the module, and from one of its types or a subclass of one (NULL with
+ * an exception set if it is neither). */
+struct core_state *core_state(PyObject *module);
+struct core_state *core_state_of_type(PyTypeObject *type);
+
+/* A method's entry for METH_FASTCALL | METH_KEYWORDS. */
+#define CORE_FAST(function) \
+	(PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+/* Copies of more bytes than this are made with the GIL released. */
+#define CORE_BIG ((size_t)64 << 10)
+
+extern PyType_Spec core_lock_spec, core_event_spec, core_queue_spec;
+extern PyType_Spec core_spawner_spec, core_child_spec;
+extern PyType_Spec core_pool_spec, core_ticket_spec;
+extern PyType_Spec core_seat_spec, core_task_spec;
+
+/* Module functions by file, each list ended by a NULL name. */
+extern PyMethodDef core_shared_functions[], core_serve_functions[];
+extern PyMethodDef core_place_functions[], core_info_functions[];
+
+/* An OwnerDiedError that names `pid` is set as the exception. */
+void core_raise_owner_died(struct core_state *state, pid_t pid);
+
+#endif

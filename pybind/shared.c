@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+#include "shared.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "convert.h"
+
+/*
+ * A block that this process made.  Blocks belong to the process and not to an
+ * interpreter, so there is one table of holds per process.  A worker cloned
+ * from us inherits the table: `pid` tells it that these are not its own.
+ */
+struct core_hold {
+	struct core_hold *next; /* in its bucket, under holds_lock */
+	size_t objects;         /* under holds_lock */
+	const struct core_kind *kind;
+	void *block;
+	uint64_t handle;
+	pid_t pid;
+};
+
+#define BUCKETS 1024
+static struct core_hold *holds[BUCKETS];
+static pthread_mutex_t holds_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct core_hold **bucket_of(uint64_t handle)
+{
+	return &holds[(handle * UINT64_C(0x9e3779b97f4a7c15)) >> 54];
+}
+
+static struct core_hold *hold_new(const struct core_kind *kind, void *block)
+{
+	struct core_hold *hold = PyMem_RawCalloc(1, sizeof(*hold));
+	struct core_hold **bucket;
+
+	if (!hold)
+		return NULL;
+	*hold = (struct core_hold){ .objects = 1, .kind = kind, .block = block, .pid = getpid() };
+	hold->handle = ft_block_handle(block);
+	bucket = bucket_of(hold->handle);
+	pthread_mutex_lock(&holds_lock);
+	hold->next = *bucket;
+	*bucket = hold;
+	pthread_mutex_unlock(&holds_lock);
+	return hold;
+}
+
+/* The hold of a block that this process made, one object more, or NULL. */
+static struct core_hold *hold_again(uint64_t handle, const struct core_kind *kind)
+{
+	struct core_hold *hold;
+	pid_t pid = getpid();
+
+	pthread_mutex_lock(&holds_lock);
+	for (hold = *bucket_of(handle); hold; hold = hold->next)
+		if (hold->handle == handle && hold->kind == kind && hold->pid == pid)
+			break;
+	if (hold)
+		hold->objects++;
+	pthread_mutex_unlock(&holds_lock);
+	return hold;
+}
+
+/* One object less; true if it was the last, and the hold is now the caller's. */
+static int hold_last(struct core_hold *hold)
+{
+	struct core_hold **at = bucket_of(hold->handle);
+	int last;
+
+	pthread_mutex_lock(&holds_lock);
+	last = --hold->objects == 0;
+	if (last) {
+		while (*at != hold)
+			at = &(*at)->next;
+		*at = hold->next;
+	}
+	pthread_mutex_unlock(&holds_lock);
+	return last;
+}
+
+/* In a forked child or a cloned worker the block is not ours, and the lock may
+ * be held by a thread that does not exist here: hands off. */
+static void hold_drop(struct core_hold *hold)
+{
+	if (!hold || hold->pid != getpid() || !hold_last(hold))
+		return;
+	if (hold->kind->destroy)
+		hold->kind->destroy(hold->block);
+	ft_block_free(hold->block);
+	PyMem_RawFree(hold);
+}
+
+int core_no_arguments(const char *name, PyObject *args, PyObject *kwargs)
+{
+	if (PyTuple_GET_SIZE(args) == 0 && (!kwargs || PyDict_GET_SIZE(kwargs) == 0))
+		return 0;
+	PyErr_Format(PyExc_TypeError, "%s() takes no arguments", name);
+	return -1;
+}
+
+static PyObject *object_new(PyTypeObject *type, struct core_state *state, void *block,
+			    uint64_t handle, struct core_hold *hold)
+{
+	PyObject *op = type->tp_alloc(type, 0);
+	struct core_shared *self = (struct core_shared *)op;
+
+	if (!op) {
+		hold_drop(hold);
+		return NULL;
+	}
+	self->state = state;
+	self->block = block;
+	self->handle = handle;
+	self->hold = hold;
+	return op;
+}
+
+PyObject *core_shared_new(PyTypeObject *type, const struct core_kind *kind,
+			  int (*init)(void *block, void *ctx), void *ctx)
+{
+	struct core_state *state = core_state_of_type(type);
+	struct core_hold *hold;
+	void *block;
+	int rc;
+
+	if (!state)
+		return NULL;
+	rc = ft_block_alloc(kind->size, &block);
+	if (rc)
+		return core_raise(rc);
+	rc = init(block, ctx);
+	hold = rc ? NULL : hold_new(kind, block);
+	if (!hold) {
+		ft_block_free(block);
+		return core_raise(rc ? rc : -ENOMEM);
+	}
+	return object_new(type, state, block, hold->handle, hold);
+}
+
+void core_shared_dealloc(PyObject *op)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	PyTypeObject *type = Py_TYPE(op);
+
+	if (self->weakrefs)
+		PyObject_ClearWeakRefs(op);
+	hold_drop(self->hold);
+	type->tp_free(op);
+	Py_DECREF(type);
+}
+
+int core_shared_check(const struct core_shared *self)
+{
+	void *block;
+
+	return self->hold ? 0 : ft_block_at(self->handle, &block);
+}
+
+PyObject *core_shared_reduce(PyObject *op, const struct core_kind *kind)
+{
+	struct core_shared *self = (struct core_shared *)op;
+
+	return Py_BuildValue("O(sK)", self->state->attach, kind->name,
+			     (unsigned long long)self->handle);
+}
+
+static const struct core_kind *kind_named(PyObject *name)
+{
+	static const struct core_kind *const kinds[] = { &core_lock_kind, &core_event_kind,
+							 &core_queue_kind };
+
+	for (size_t i = 0; PyUnicode_Check(name) && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (PyUnicode_CompareWithASCIIString(name, kinds[i]->name) == 0)
+			return kinds[i];
+	PyErr_Format(PyExc_ValueError, "there is no shared type called %R", name);
+	return NULL;
+}
+
+static PyObject *raise_gone(const struct core_kind *kind)
+{
+	PyErr_Format(PyExc_ValueError,
+		     "this %s no longer exists: the process that made it dropped it (keep a "
+		     "reference there while others use it)",
+		     kind->name);
+	return NULL;
+}
+
+static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+			PyObject *kwnames)
+{
+	static const char *const names[] = { "typename", "handle", NULL };
+	struct core_state *state = core_state(module);
+	const struct core_kind *kind;
+	PyObject *given[2];
+	uint64_t handle;
+	void *block;
+	int rc;
+
+	if (core_args("attach", names, 2, args, nargs, kwnames, given))
+		return NULL;
+	kind = kind_named(given[0]);
+	handle = kind ? PyLong_AsUnsignedLongLong(given[1]) : 0;
+	if (PyErr_Occurred())
+		return NULL;
+	rc = ft_block_at(handle, &block);
+	if (rc == -ESTALE || (rc == 0 && ft_block_size(block) != kind->size))
+		return raise_gone(kind);
+	if (rc)
+		return core_raise(rc);
+	return object_new(*(PyTypeObject **)((char *)state + kind->type), state, block, handle,
+			  hold_again(handle, kind));
+}
+
+PyMethodDef core_shared_functions[] = {
+	{ "attach", CORE_FAST(attach),
+	  "attach($module, typename, handle)\n--\n\n"
+	  "The Lock, Event or Queue behind a handle: what unpickling one calls.\n\n"
+	  "typename is \"Lock\", \"Event\" or \"Queue\"; handle is the int that its __reduce__ gave.\n"
+	  "Raises ValueError if the process that made it has dropped it meanwhile." },
+	{ NULL, NULL, 0, NULL },
+};
