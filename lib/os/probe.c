@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One check for each feature, made at its first use.  A check asks the kernel
- * in a way that changes nothing; whatever error it gets means "absent":
- * sandboxes answer EPERM, ENOSYS or EINVAL as they like.
+ * in a way that changes nothing; whatever error it gets means "absent", as
+ * sandboxes answer EPERM, ENOSYS or EINVAL, but for errors that speak of limits.
  */
 #include "os/probe.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/io_uring.h>
-#include <linux/sched.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,21 +83,23 @@ static bool check_clone3(void)
 	return syscall(SYS_clone3, NULL, 0) < 0 && errno == EINVAL;
 }
 
-/* 5.3 for pidfd_open, 5.4 for waitid: we are no child of ours, hence ECHILD;
+/* Having no descriptor left is no refusal: the call got that far. */
+static bool made(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || errno == EMFILE || errno == ENFILE;
+}
+
+/* 5.3 for pidfd_open, 5.4 for waitid: such a descriptor is not open (EBADF), but
  * a kernel without P_PIDFD says EINVAL. */
 static bool check_pidfd(void)
 {
-	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
-
-	if (fd < 0)
-		return false;
-
 	siginfo_t info;
-	int rc = waitid((idtype_t)P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
-	bool yes = rc < 0 && errno == ECHILD;
 
-	close(fd);
-	return yes;
+	if (!made((int)syscall(SYS_pidfd_open, getpid(), 0)))
+		return false;
+	return waitid((idtype_t)P_PIDFD, INT_MAX, &info, WEXITED | WNOHANG) < 0 && errno == EBADF;
 }
 
 /* 3.5, CONFIG_CHECKPOINT_RESTORE.  With glibc the address is where it keeps
@@ -113,12 +115,7 @@ static bool check_tid_address(void)
 /* 6.3; older kernels refuse unknown flags. */
 static bool check_memfd_noexec(void)
 {
-	int fd = memfd_create("ft-probe", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-
-	if (fd < 0)
-		return false;
-	close(fd);
-	return true;
+	return made(memfd_create("ft-probe", MFD_CLOEXEC | MFD_NOEXEC_SEAL));
 }
 
 /* 2.6 with CONFIG_NUMA; Docker refuses it without CAP_SYS_NICE, and libnuma
@@ -153,6 +150,11 @@ static uint32_t check_uring(void)
 	struct io_uring_params params = { 0 };
 	int ring = (int)syscall(SYS_io_uring_setup, 4, &params);
 	bool on = ring >= 0 && (params.features & FEAT_EXT_ARG);
+
+	/* No descriptor left says nothing about rings: ask again next time. */
+	if (ring < 0 && (errno == EMFILE || errno == ENFILE))
+		return 0;
+
 	uint32_t all = answer(FT__URING, on) | answer(FT__URING_FUTEX, on && ring_has_futex(ring)) |
 		       answer(FT__URING_MULTI, on && (params.features & FEAT_RSRC_TAGS));
 
@@ -211,10 +213,10 @@ static bool refused(enum ft__feature feature)
 	return list && list_refuses(list, texts[feature].name);
 }
 
-/* What a feature stands on: without the second the first is off as well. */
-static bool lacks_base(enum ft__feature feature)
+/* Without a ring there is nothing of what it could do. */
+static bool base_refused(enum ft__feature feature)
 {
-	return (feature == FT__URING_FUTEX || feature == FT__URING_MULTI) && !ft__have(FT__URING);
+	return (feature == FT__URING_FUTEX || feature == FT__URING_MULTI) && refused(FT__URING);
 }
 
 bool ft__have(enum ft__feature feature)
@@ -230,7 +232,7 @@ bool ft__have(enum ft__feature feature)
 
 		/* Only this feature's bits: the ring's check answers for three,
 		 * each of which may be refused on its own. */
-		seen = refused(feature) || lacks_base(feature) ? KNOWN(feature) : check(feature);
+		seen = refused(feature) || base_refused(feature) ? KNOWN(feature) : check(feature);
 		seen &= KNOWN(feature) | YES(feature);
 		ft__or32_seq_cst(&answers, seen);
 		errno = saved;
