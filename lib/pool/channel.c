@@ -32,7 +32,7 @@ bool ft__channel_pop(struct ft__channel *channel, const uint64_t *cells, uint64_
 	uint64_t head = ft__load64_relaxed(&channel->head); /* ours alone */
 
 	/* Seq_cst, with the producer's: makes the cell visible. */
-	if (head == ft__load64_seq_cst(&channel->tail))
+	if (head >= ft__load64_seq_cst(&channel->tail))
 		return false;
 	*ref = ft__load64_relaxed(&cells[head & (capacity - 1)]);
 	ft__store64_release(&channel->head, head + 1); /* the producer's acquire */
