@@ -38,7 +38,10 @@
  * every sleeper of each noted lock: that covers a wake-up that died with the
  * unlocker or with the one just woken.  A lock outside the arena cannot be
  * noted by offset; its sleepers look at the owner's slot every
- * FT_LOCK_RECHECK_NS instead.
+ * FT_LOCK_RECHECK_NS instead.  The same holds for a lock that a thread could not
+ * note because its journal was full: that thread sets `polled` before it touches
+ * the word, and never parks on it, since a wake-up that died with it would be
+ * lost; the others read `polled` after the word that they are about to park on.
  *
  * Algorithm: tests/model/robust_lock.pml (Spin, crash at any step); it is
  * glibc's robust mutex with the contended unlock as one FUTEX_WAKE_OP, the
@@ -67,7 +70,8 @@ struct ft_lock {
 	uint32_t flags; /* const after init */
 	uint32_t died;  /* pid of the last owner that died holding it; written
 			 * under DIED by the supervisor or the next owner */
-	uint32_t reserved; /* 0 */
+	uint32_t polled; /* 1: see "Death" above; set by who could not note it, never
+			  * cleared */
 };
 
 /* 0, -EINVAL.  The lock must stay where it is while anybody may use it. */

@@ -17,7 +17,9 @@
  * `lock` only.  The committing store of a put is the one that links the block
  * behind the last one (or into `head`); of a get, the one that moves `head`.
  * A killed producer therefore leaves nothing half-written, a killed consumer
- * at most takes the one item it had in its hands with it.
+ * at most takes the one item it had in its hands with it.  What is derived is
+ * stored after the commit, `size` last, so that `size` and the list differ by
+ * at most the one operation that a death cut short.
  *
  * Wait words (three of the same kind: not_empty, not_full, all_done):
  *
@@ -29,9 +31,16 @@
  *                                            out waiter), never too low
  *
  * Death: whoever is inside a queue function has noted the queue in its
- * journal.  After its death the supervisor takes the lock, recounts from the
- * list, settles blocks that were half given or half taken (lib/mem/block.h),
- * and wakes every sleeper.  Users never see -EOWNERDEAD from a queue.
+ * journal; the note stands for its lock too.  After its death the supervisor
+ * marks the lock, takes it, raises every seq and wakes every sleeper.  Whoever
+ * gets the lock as the next owner of a dead one, the supervisor or a user,
+ * recounts from the list and makes linked blocks HELD (lib/mem/block.h) first.
+ * Users never see -EOWNERDEAD from a queue.
+ *
+ * A waiter whose time is over leaves only after the kernel said that no wake-up
+ * was spent on it, or after another look under the lock.
+ *
+ * The items of an FT_PRIVATE queue stay OWNED by its process: they die with it.
  *
  * FT_SHARED queues must lie in an arena block (-EINVAL otherwise).
  * Signals: no function is async-signal-safe.  Fork: -ECHILD, as for blocks.
@@ -60,8 +69,11 @@ struct ft_queue {
 	struct ft_queue_wait not_empty;
 	struct ft_queue_wait not_full;
 	struct ft_queue_wait all_done;
-	uint64_t reserved[2]; /* 0 */
+	uint64_t intent;     /* `unfinished` after the put that is being committed */
+	uint64_t mark;       /* FT_QUEUE_MARK between init and destroy */
 };
+
+#define FT_QUEUE_MARK UINT64_C(0x6575657571746600) /* "\0ftqueue" */
 
 /* maxsize 0 means no limit.  0, -EINVAL, -ECHILD, -ENOMEM. */
 FT_API int ft_queue_init(struct ft_queue *queue, uint64_t maxsize, uint32_t flags);

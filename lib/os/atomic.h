@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "os/compiler.h"
 #include "os/point.h"
 
 #define FT__ATOMIC(T, bits)                                                               \
@@ -112,6 +113,19 @@ FT__ATOMIC(uint64_t, 64)
 static inline void ft__compiler_barrier(void)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Orders this thread's stores before its later loads, for all to see.  The
+ * sanitizer knows no fences; to it an exchange does the same. */
+static inline void ft__fence_seq_cst(void)
+{
+	FT__POINT();
+#ifdef FT__TSAN
+	uint32_t here = 0;
+	__atomic_exchange_n(&here, 1, __ATOMIC_SEQ_CST);
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
 }
 
 /* A pause in a spin loop: gives the sibling hyperthread the core's ports. */

@@ -30,7 +30,7 @@ struct ft__bell {
 	uint32_t word;
 	uint32_t asleep; /* 0: awake; FT__BELL_EACH; FT__BELL_LAZY */
 	uint32_t owner;  /* the process that waits; const */
-	uint32_t zero;
+	uint32_t by_fd;  /* 1: woken by an eventfd, 0: by the futex; const */
 };
 
 /* By the process that waits.  0 or -errno. */

@@ -8,6 +8,11 @@
 /* How often a sleeper looks whether an owner that could not be noted lives. */
 #define FT_LOCK_RECHECK_NS INT64_C(50000000)
 
+/* For objects with a lock inside: the caller is registered, and has noted the
+ * object, which stands for the lock.  As ft_lock_acquire and ft_lock_release. */
+int ft__lock_enter(struct ft_lock *lock, ft_deadline deadline);
+void ft__lock_leave(struct ft_lock *lock);
+
 /* The supervisor's part: `dead` (an owner id) may have held, wanted or been
  * releasing it.  Marks it DIED if dead holds it, and wakes every sleeper. */
 void ft__lock_settle(struct ft_lock *lock, uint32_t dead);

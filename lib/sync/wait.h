@@ -17,10 +17,16 @@
 
 struct ft__spin {
 	int64_t until; /* 0: not started; -1: over */
+	uint32_t turns;
 };
 
-/* One turn of a spin loop: true: look at the word again; false: park now. */
+/* One turn of a spin loop: true: look at the word again; false: park now, it
+ * stays false until ft__spin_end. */
 bool ft__spin(struct ft__spin *spin);
+
+/* The loop was left: the thread counts as a spinner no more.  Does nothing when
+ * ft__spin said so itself, or was never called. */
+void ft__spin_end(struct ft__spin *spin);
 
 /*
  * Parks while *word == expected.  0: look again; -ETIMEDOUT; -EINTR, only if

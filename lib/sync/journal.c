@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/* Notes of what a thread is in the middle of, and their settling. */
+#include "sync/journal.h"
+
+#include <errno.h>
+
+#include "os/atomic.h"
+#include "sync/event.h"
+#include "sync/lock.h"
+#include "sync/queue.h"
+
+#define KIND_SHIFT 56
+#define OFFSET_MASK ((UINT64_C(1) << KIND_SHIFT) - 1)
+
+/* Locks are held for long, so they must leave room: events, which signal
+ * handlers note on top of each other, all but one; a queue the last. */
+static const uint32_t room[] = {
+	[FT__NOTE_LOCK] = FT__JOURNAL - 4,
+	[FT__NOTE_EVENT] = FT__JOURNAL - 1,
+	[FT__NOTE_QUEUE] = FT__JOURNAL,
+};
+
+static enum ft__note kind_of(uint64_t entry)
+{
+	return (enum ft__note)(entry >> KIND_SHIFT);
+}
+
+static void *object_of(uint64_t entry, uint64_t size)
+{
+	return ft__at(entry & OFFSET_MASK, size);
+}
+
+/* Every store here is one that a kill may follow; nobody else looks before the
+ * kernel proved that, so only the compiler must keep their order. */
+static void put(struct ft__slot *slot, uint32_t i, uint64_t entry)
+{
+	ft__compiler_barrier();
+	FT__POINT();
+	slot->journal[i] = entry;
+	FT__POINT();
+	ft__compiler_barrier();
+}
+
+/* The last entry takes its place: twice there for a moment, never missing. */
+static void drop(struct ft__slot *slot, uint32_t i)
+{
+	uint32_t last = slot->noted - 1;
+
+	if (i != last)
+		put(slot, i, slot->journal[last]);
+	put(slot, last, 0);
+	slot->noted = last;
+}
+
+/* Forgets locks that somebody else released, FT_LOCK_UNOWNED. */
+static void clean(struct ft__self *self)
+{
+	struct ft__slot *slot = self->slot;
+
+	for (uint32_t i = slot->noted; i-- > 0;) {
+		struct ft_lock *lock = object_of(slot->journal[i], sizeof(*lock));
+
+		if (kind_of(slot->journal[i]) != FT__NOTE_LOCK || !lock)
+			continue;
+		if ((ft__load32_relaxed(&lock->word) & FT_LOCK_OWNER_MASK) != self->owner)
+			drop(slot, i);
+	}
+}
+
+bool ft__note(struct ft__self *self, enum ft__note kind, const void *object)
+{
+	struct ft__slot *slot = self->slot;
+	uint64_t offset = ft__offset(object);
+
+	if (!offset)
+		return false;
+	if (slot->noted >= room[kind] && kind == FT__NOTE_LOCK)
+		clean(self);
+
+	uint32_t i = slot->noted;
+
+	if (i >= room[kind])
+		return false;
+	/* Reserve, then fill: a signal handler in between takes the next. */
+	slot->noted = i + 1;
+	put(slot, i, (uint64_t)kind << KIND_SHIFT | offset);
+	return true;
+}
+
+void ft__unnote(struct ft__self *self, enum ft__note kind, const void *object)
+{
+	struct ft__slot *slot = self->slot;
+	uint64_t entry = (uint64_t)kind << KIND_SHIFT | ft__offset(object);
+
+	/* The latest first: notes come and go like brackets, nearly always. */
+	for (uint32_t i = slot->noted; i-- > 0;) {
+		if (slot->journal[i] == entry) {
+			drop(slot, i);
+			return;
+		}
+	}
+}
+
+/* All that needs no other lock: so that the second round, which takes the locks
+ * of queues, meets none that this process died holding. */
+static void settle_at_once(uint32_t owner, uint64_t *entry)
+{
+	struct ft_queue *queue = object_of(*entry, sizeof(*queue));
+	struct ft_event *event = object_of(*entry, sizeof(*event));
+	struct ft_lock *lock = object_of(*entry, sizeof(*lock));
+
+	switch (kind_of(*entry)) {
+	case FT__NOTE_QUEUE:
+		if (queue && ft__queue_marked(queue)) {
+			ft__lock_settle(&queue->lock, owner);
+			return; /* until the second round */
+		}
+		break;
+	case FT__NOTE_EVENT:
+		if (event)
+			ft__event_settle(event);
+		break;
+	case FT__NOTE_LOCK:
+		if (lock)
+			ft__lock_settle(lock, owner);
+		break;
+	case FT__NOTE_NONE:
+		break;
+	}
+	*entry = 0;
+}
+
+static void settle_first(void *ctx, uint32_t owner, struct ft__slot *slot)
+{
+	(void)ctx;
+	for (uint32_t i = 0; i < FT__JOURNAL; i++)
+		settle_at_once(owner, &slot->journal[i]);
+}
+
+static void settle_queues(void *ctx, uint32_t owner, struct ft__slot *slot)
+{
+	int *answer = ctx;
+
+	(void)owner;
+	for (uint32_t i = 0; i < FT__JOURNAL; i++) {
+		struct ft_queue *queue = object_of(slot->journal[i], sizeof(*queue));
+
+		if (kind_of(slot->journal[i]) != FT__NOTE_QUEUE)
+			continue;
+		if (queue && ft__queue_settle(queue) != 0)
+			*answer = -EAGAIN;
+		else
+			slot->journal[i] = 0;
+	}
+}
+
+int ft__journal_settle(uint32_t process)
+{
+	int answer = 0;
+
+	ft__slot_each(process, settle_first, NULL);
+	ft__slot_each(process, settle_queues, &answer);
+	return answer;
+}
+
+/* A thread that ends in peace may hold locks all the same. */
+static void thread_leaves(uint32_t owner)
+{
+	struct ft__slot *slot = ft__slot_of(owner);
+
+	if (slot)
+		settle_first(NULL, owner, slot);
+}
+
+__attribute__((constructor)) static void watch_threads(void)
+{
+	ft__slot_leaving = thread_leaves;
+}

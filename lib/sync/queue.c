@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The queue: freethreading/queue.h tells the fields and the protocol,
+ * tests/model/queue.pml checks it.
+ */
+#include "sync/queue.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include "os/atomic.h"
+#include "os/clock.h"
+#include "os/compiler.h"
+#include "os/futex.h"
+#include "sync/journal.h"
+#include "sync/lock.h"
+#include "sync/wait.h"
+
+#define KNOWN_FLAGS (FT_SHARED | FT_INTERRUPTIBLE)
+
+/* One call of one thread. */
+struct visit {
+	struct ft_queue *queue;
+	struct ft__self *self; /* NULL: private, no journal */
+};
+
+/* A wake-up that is owed once the lock is free. */
+struct debt {
+	struct ft_queue_wait *wait;
+	uint32_t seq, tokens; /* as they were left */
+	int count;            /* 0: none */
+};
+
+static bool shared(const struct ft_queue *queue)
+{
+	return ft__flags_shared(queue->flags);
+}
+
+/* ---- coming and going -------------------------------------------------- */
+
+static int begin(struct visit *visit, struct ft_queue *queue)
+{
+	struct ft__self *self;
+
+	if (!queue || !ft__queue_marked(queue))
+		return -EINVAL;
+
+	int rc = ft__self(&self);
+
+	if (rc != 0)
+		return rc;
+	*visit = (struct visit){ .queue = queue, .self = shared(queue) ? self : NULL };
+	/* The journal keeps a place for it; before the first store to the queue. */
+	if (visit->self && !ft__note(self, FT__NOTE_QUEUE, queue))
+		return -EINVAL;
+	return 0;
+}
+
+static void end(struct visit *visit)
+{
+	if (visit->self)
+		ft__unnote(visit->self, FT__NOTE_QUEUE, visit->queue);
+}
+
+static void wake(struct ft_queue *queue, struct ft_queue_wait *wait)
+{
+	/* Release: pairs with the acquire load of who parks on it next. */
+	ft__store32_release(&wait->seq, wait->seq + 1);
+	ft__store32_release(&wait->tokens, 0);
+	ft__futex_wake(&wait->seq, INT_MAX, shared(queue));
+}
+
+static void wake_everybody(struct ft_queue *queue)
+{
+	wake(queue, &queue->not_empty);
+	wake(queue, &queue->not_full);
+	wake(queue, &queue->all_done);
+}
+
+/* Whoever died on the way into the list or out of it: it is in the list. */
+static void hold(struct ft__block *block)
+{
+	uint64_t seen = ft__load64_relaxed(&block->word), held;
+
+	do {
+		if (FT__WORD_STATE(seen) != FT__BLOCK_GIVING &&
+		    FT__WORD_STATE(seen) != FT__BLOCK_TAKING)
+			return;
+		held = ft__word(FT__BLOCK_HELD, 0, FT__WORD_GENERATION(seen));
+	} while (!ft__cas64_seq_cst(&block->word, &seen, held));
+}
+
+/* Walks the list as far as it makes sense; returns how many there are. */
+static uint64_t walk(struct ft_queue *queue, uint64_t *last, const struct ft__block *find,
+		     bool *found)
+{
+	uint64_t count = 0, most = ft__arena.size / sizeof(struct ft__block), at = queue->head;
+
+	*last = 0;
+	for (; at && count < most; count++) {
+		struct ft__block *block = ft__block_at_offset(at);
+
+		if (!block)
+			break;
+		if (block == find)
+			*found = true;
+		if (shared(queue) && !find)
+			hold(block);
+		*last = at;
+		at = block->link;
+	}
+	return count;
+}
+
+/* The last owner died in here.  Every step may be the last one again. */
+static void repair(struct ft_queue *queue)
+{
+	uint64_t last, count = walk(queue, &last, NULL, NULL);
+
+	/* One item more in the list than counted: a put was cut short after its
+	 * committing store. */
+	if (count == queue->size + 1)
+		ft__store64_release(&queue->unfinished, queue->intent);
+	ft__store64_release(&queue->tail, last);
+	ft__store64_release(&queue->size, count);
+	wake_everybody(queue);
+}
+
+static int enter_until(struct ft_queue *queue, ft_deadline deadline)
+{
+	int rc = ft__lock_enter(&queue->lock, deadline);
+
+	if (rc == -EOWNERDEAD) {
+		repair(queue);
+		rc = 0;
+	}
+	return rc;
+}
+
+/* The lock is only ever held for a moment, so nobody asks for a deadline, and a
+ * try need not fail because another thread was inside. */
+static void enter(struct ft_queue *queue)
+{
+	while (enter_until(queue, FT_FOREVER) != 0)
+		;
+}
+
+/* ---- waiting and waking ------------------------------------------------ */
+
+/* Under the lock: one of those who wait shall look. */
+static struct debt owe(struct ft_queue_wait *wait)
+{
+	struct debt debt = { .wait = wait };
+
+	if (!wait->tokens)
+		return debt;
+	debt.tokens = wait->tokens - 1;
+	debt.seq = wait->seq + 1;
+	debt.count = 1;
+	ft__store32_release(&wait->tokens, debt.tokens);
+	/* Release: pairs with the load in wait_for(). */
+	ft__store32_release(&wait->seq, debt.seq);
+	return debt;
+}
+
+/* Leaves the lock, then wakes.  If nobody was there, the tokens were too many:
+ * they may go if nobody came since (who came would have added one). */
+static void leave(struct ft_queue *queue, struct debt debt)
+{
+	ft__lock_leave(&queue->lock);
+	if (!debt.count || ft__futex_wake(&debt.wait->seq, debt.count, shared(queue)) > 0)
+		return;
+	if (!debt.tokens)
+		return;
+	enter(queue);
+	if (debt.wait->seq == debt.seq && debt.wait->tokens == debt.tokens)
+		ft__store32_release(&debt.wait->tokens, 0);
+	ft__lock_leave(&queue->lock);
+}
+
+static const struct debt no_debt;
+
+/* Under the lock, which is left while the thread sleeps.  0: look again;
+ * -ETIMEDOUT and -EINTR: no wake-up was spent on the caller. */
+static int wait_for(struct ft_queue *queue, struct ft_queue_wait *wait, ft_deadline deadline)
+{
+	uint32_t seq = wait->seq;
+	int rc;
+
+	ft__store32_release(&wait->tokens, wait->tokens + 1);
+	leave(queue, no_debt);
+	rc = ft__park(&wait->seq, seq, queue->flags, deadline);
+	enter(queue);
+	/* Nobody was woken since: the token is still there, and ours. */
+	if (rc != 0 && wait->seq == seq && wait->tokens)
+		ft__store32_release(&wait->tokens, wait->tokens - 1);
+	return rc;
+}
+
+/* ---- items ------------------------------------------------------------- */
+
+static bool full(const struct ft_queue *queue)
+{
+	return queue->maxsize && queue->size >= queue->maxsize;
+}
+
+static uint64_t home_of(const struct ft_queue *queue)
+{
+	return ft__offset(queue);
+}
+
+/* Under the lock, and there is room. */
+static int append(struct ft_queue *queue, struct ft__block *block)
+{
+	uint64_t offset = ft__offset(block);
+	struct ft__block *last = queue->tail ? ft__block_at_offset(queue->tail) : NULL;
+
+	if (queue->tail && !last)
+		return -EUCLEAN;
+
+	int rc = shared(queue) ? ft__block_give(block, home_of(queue)) : 0;
+
+	if (rc != 0)
+		return rc;
+	ft__store64_release(&block->link, 0);
+	ft__store64_release(&queue->intent, queue->unfinished + 1);
+	/* The committing store. */
+	ft__store64_release(last ? &last->link : &queue->head, offset);
+	ft__store64_release(&queue->tail, offset);
+	ft__store64_release(&queue->unfinished, queue->unfinished + 1);
+	ft__store64_release(&queue->size, queue->size + 1);
+	return shared(queue) ? ft__block_given(block) : 0;
+}
+
+/* Under the lock, and there is one. */
+static int shift(struct ft_queue *queue, struct ft__block **block)
+{
+	*block = ft__block_at_offset(queue->head);
+	if (!*block)
+		return -EUCLEAN;
+
+	uint64_t next = (*block)->link;
+	int rc = shared(queue) ? ft__block_take(*block) : 0;
+
+	if (rc != 0)
+		return rc;
+	/* The committing store. */
+	ft__store64_release(&queue->head, next);
+	if (!next)
+		ft__store64_release(&queue->tail, 0);
+	ft__store64_release(&queue->size, queue->size - 1);
+	return shared(queue) ? ft__block_taken(*block) : 0;
+}
+
+/* ---- the public functions ---------------------------------------------- */
+
+static bool good_place(const struct ft_queue *queue, uint32_t flags)
+{
+	if ((uintptr_t)queue % _Alignof(struct ft_queue))
+		return false;
+	return !ft__flags_shared(flags) || ft__at(ft__offset(queue), sizeof(*queue));
+}
+
+int ft_queue_init(struct ft_queue *queue, uint64_t maxsize, uint32_t flags)
+{
+	if (!queue || (flags & ~KNOWN_FLAGS))
+		return -EINVAL;
+
+	int rc = ft__arena_ready();
+
+	if (rc != 0)
+		return rc;
+	if (!good_place(queue, flags))
+		return -EINVAL;
+	*queue = (struct ft_queue){ .flags = flags, .maxsize = maxsize };
+	ft_lock_init(&queue->lock, flags & FT_SHARED);
+	/* Release: who finds the mark finds the rest. */
+	ft__store64_release(&queue->mark, FT_QUEUE_MARK);
+	return 0;
+}
+
+int ft_queue_destroy(struct ft_queue *queue)
+{
+	void *item;
+	size_t size;
+	int rc;
+
+	do {
+		rc = ft_queue_get(queue, &item, &size, FT_NOW);
+		if (rc == 0)
+			rc = ft_block_free(item);
+	} while (rc == 0);
+	if (rc != -ETIMEDOUT && rc != -EPIPE)
+		return rc;
+	ft__store64_release(&queue->mark, 0);
+	return 0;
+}
+
+/* Under the lock: waits until there is room. */
+static int make_room(struct ft_queue *queue, ft_deadline deadline)
+{
+	int rc = 0;
+
+	while (!queue->closed && full(queue)) {
+		if (rc != 0 || deadline <= 0)
+			return rc ? rc : -ETIMEDOUT;
+		rc = wait_for(queue, &queue->not_full, deadline);
+	}
+	return queue->closed ? -EPIPE : 0;
+}
+
+static int put(struct visit *visit, struct ft__block *block, ft_deadline deadline)
+{
+	struct ft_queue *queue = visit->queue;
+	struct debt debt = no_debt;
+
+	enter(queue);
+
+	int rc = make_room(queue, deadline);
+
+	if (rc == 0)
+		rc = append(queue, block);
+	if (rc == 0)
+		debt = owe(&queue->not_empty);
+	leave(queue, debt);
+	return rc;
+}
+
+static bool mine(struct ft__block *block)
+{
+	uint64_t word = ft__load64_relaxed(&block->word);
+
+	return FT__WORD_STATE(word) == FT__BLOCK_OWNED && FT__WORD_OWNER(word) == ft__process();
+}
+
+int ft_queue_put_block(struct ft_queue *queue, void *block, ft_deadline deadline)
+{
+	struct ft__block *item = ft__block_of(block);
+	struct visit visit;
+	int rc;
+
+	if (!item)
+		return -EINVAL;
+	rc = begin(&visit, queue);
+	if (rc != 0)
+		return rc;
+	rc = mine(item) ? put(&visit, item, deadline) : -EPERM;
+	end(&visit);
+	return rc;
+}
+
+int ft_queue_put(struct ft_queue *queue, const void *data, size_t size, ft_deadline deadline)
+{
+	void *block;
+
+	if (!queue || !ft__queue_marked(queue) || (!data && size))
+		return -EINVAL;
+	if (ft__load32_relaxed(&queue->closed))
+		return -EPIPE;
+
+	/* Outside the lock, and before anything is noted: a block is ours alone. */
+	int rc = ft_block_alloc(size ? size : 1, &block);
+
+	if (rc != 0)
+		return rc;
+	if (size)
+		memcpy(block, data, size);
+	else
+		ft__block_of(block)->size = 0;
+	rc = ft_queue_put_block(queue, block, deadline);
+	if (rc != 0)
+		ft_block_free(block);
+	return rc;
+}
+
+/* A producer on another CPU may be about to put: while nobody is parked, wait a
+ * little without the lock. */
+static void spin_while_empty(const struct ft_queue *queue, ft_deadline deadline)
+{
+	struct ft__spin spin = { 0 };
+
+	if (deadline <= 0)
+		return;
+	while (!ft__load64_relaxed(&queue->size) && !ft__load32_relaxed(&queue->closed) &&
+	       !ft__load32_relaxed(&queue->not_empty.tokens) && ft__spin(&spin))
+		;
+	ft__spin_end(&spin);
+}
+
+static int find_item(struct ft_queue *queue, ft_deadline deadline)
+{
+	int rc = 0;
+
+	while (!queue->head) {
+		if (queue->closed)
+			return -EPIPE;
+		if (rc != 0 || deadline <= 0)
+			return rc ? rc : -ETIMEDOUT;
+		rc = wait_for(queue, &queue->not_empty, deadline);
+	}
+	return 0;
+}
+
+static int get(struct visit *visit, struct ft__block **block, ft_deadline deadline)
+{
+	struct ft_queue *queue = visit->queue;
+	struct debt debt = no_debt;
+
+	spin_while_empty(queue, deadline);
+	enter(queue);
+
+	int rc = find_item(queue, deadline);
+
+	if (rc == 0)
+		rc = shift(queue, block);
+	if (rc == 0)
+		debt = owe(&queue->not_full);
+	leave(queue, debt);
+	return rc;
+}
+
+int ft_queue_get(struct ft_queue *queue, void **block, size_t *size, ft_deadline deadline)
+{
+	struct ft__block *item = NULL;
+	struct visit visit;
+
+	if (!block || !size)
+		return -EINVAL;
+
+	int rc = begin(&visit, queue);
+
+	if (rc != 0)
+		return rc;
+	rc = get(&visit, &item, deadline);
+	end(&visit);
+	if (rc != 0)
+		return rc;
+	*block = ft__block_payload(item);
+	*size = item->size;
+	return 0;
+}
+
+uint64_t ft_queue_size(const struct ft_queue *queue)
+{
+	return queue ? ft__load64_relaxed(&queue->size) : 0;
+}
+
+int ft_queue_task_done(struct ft_queue *queue)
+{
+	struct visit visit;
+	int rc = begin(&visit, queue);
+
+	if (rc != 0)
+		return rc;
+	enter(queue);
+	if (!queue->unfinished)
+		rc = -EINVAL;
+	else
+		ft__store64_release(&queue->unfinished, queue->unfinished - 1);
+	if (rc == 0 && !queue->unfinished && queue->all_done.tokens)
+		wake(queue, &queue->all_done);
+	leave(queue, no_debt);
+	end(&visit);
+	return rc;
+}
+
+int ft_queue_join(struct ft_queue *queue, ft_deadline deadline)
+{
+	struct visit visit;
+	int rc = begin(&visit, queue);
+
+	if (rc != 0)
+		return rc;
+	enter(queue);
+	while (queue->unfinished && rc == 0)
+		rc = deadline <= 0 ? -ETIMEDOUT : wait_for(queue, &queue->all_done, deadline);
+	if (!queue->unfinished)
+		rc = 0;
+	leave(queue, no_debt);
+	end(&visit);
+	return rc;
+}
+
+int ft_queue_close(struct ft_queue *queue)
+{
+	struct visit visit;
+	int rc = begin(&visit, queue);
+
+	if (rc != 0)
+		return rc;
+	enter(queue);
+	ft__store32_release(&queue->closed, 1);
+	wake_everybody(queue);
+	leave(queue, no_debt);
+	end(&visit);
+	return rc;
+}
+
+/* ---- after a death ----------------------------------------------------- */
+
+int ft__queue_settle(struct ft_queue *queue)
+{
+	struct visit visit;
+	int rc = begin(&visit, queue);
+
+	if (rc != 0)
+		return rc == -EINVAL ? 0 : -EAGAIN;
+	rc = enter_until(queue, ft_after(FT__SETTLE_NS));
+	if (rc == 0) {
+		wake_everybody(queue);
+		leave(queue, no_debt);
+	}
+	end(&visit);
+	return rc ? -EAGAIN : 0;
+}
+
+bool ft__queue_linked(uint64_t home, struct ft__block *block)
+{
+	struct ft_queue *queue = ft__at(home, sizeof(*queue));
+	struct visit visit;
+	bool found = false;
+	uint64_t last;
+
+	if (!queue || begin(&visit, queue) != 0)
+		return false;
+	if (enter_until(queue, ft_after(FT__SETTLE_NS)) == 0) {
+		walk(queue, &last, block, &found);
+		leave(queue, no_debt);
+	} else {
+		found = true;
+	}
+	end(&visit);
+	return found;
+}
