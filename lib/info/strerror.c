@@ -42,7 +42,7 @@ static const struct text texts[] = {
 	{ ESTALE, "the block behind the handle was freed" },
 	{ ETIMEDOUT, "the deadline passed" },
 	{ ECANCELED, "it was cancelled" },
-	{ EOWNERDEAD, "acquired, but the last owner died holding it" },
+	{ EOWNERDEAD, "the last owner of the lock, or the worker that ran the task, died" },
 	{ ENOTRECOVERABLE, "the object is broken for good" },
 };
 
