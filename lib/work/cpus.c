@@ -2,9 +2,9 @@
 /* Sets of CPUs: their arithmetic and their text. */
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
+#include "os/text.h"
 #include "work/place.h"
 
 unsigned ft_cpus_count(const struct ft_cpus *cpus)
@@ -85,28 +85,9 @@ int ft_cpus_parse(const char *list, struct ft_cpus *cpus)
 	return 0;
 }
 
-/* Text that goes on growing, in thought, after its buffer is full. */
-struct text {
-	char *at;
-	size_t size, length;
-};
-
-__attribute__((format(printf, 2, 3))) static void append(struct text *text, const char *format, ...)
-{
-	bool fits = text->length < text->size;
-	va_list args;
-	int n;
-
-	va_start(args, format);
-	n = vsnprintf(fits ? text->at + text->length : NULL,
-		      fits ? text->size - text->length : 0, format, args);
-	va_end(args);
-	text->length += n > 0 ? (size_t)n : 0;
-}
-
 int ft_cpus_format(const struct ft_cpus *cpus, char *text, size_t size)
 {
-	struct text out = { .at = text, .size = size };
+	struct ft__text out = { .at = text, .size = size };
 
 	if (!cpus || (!text && size))
 		return -EINVAL;
@@ -119,7 +100,7 @@ int ft_cpus_format(const struct ft_cpus *cpus, char *text, size_t size)
 			continue;
 		while (ft__cpus_has(cpus, last + 1))
 			last++;
-		append(&out, first == last ? "%s%u" : "%s%u-%u", out.length ? "," : "", first,
+		ft__text_add(&out, first == last ? "%s%u" : "%s%u-%u", out.length ? "," : "", first,
 		       last);
 		first = last;
 	}

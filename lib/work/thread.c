@@ -103,6 +103,7 @@ pid_t ft__thread_tid(const struct ft_worker *worker)
 	while (!ft__load32_acquire(&worker->told))
 		if (!ft__spin(&spin))
 			(void)ft__park(&worker->told, 0, 0, FT_FOREVER);
+	ft__spin_end(&spin);
 	return worker->pid;
 }
 

@@ -200,27 +200,24 @@ static int await_death(const struct ft_worker *worker, ft_deadline deadline)
 static int await_end(const struct ft_worker *worker, ft_deadline deadline)
 {
 	struct ft__spin spin = { 0 };
+	int rc = 0;
 
-	while (!ended(worker)) {
-		int rc;
-
-		if (ft__spin(&spin))
-			continue;
-		rc = ft__park(&worker->done, 0, worker->flags & FT_INTERRUPTIBLE, deadline);
-		if (rc)
-			return ended(worker) ? 0 : rc;
-	}
-	return 0;
+	while (!ended(worker) && rc == 0)
+		if (!ft__spin(&spin))
+			rc = ft__park(&worker->done, 0, worker->flags & FT_INTERRUPTIBLE, deadline);
+	ft__spin_end(&spin);
+	return ended(worker) ? 0 : rc;
 }
 
 int ft_worker_join(struct ft_worker *worker, ft_deadline deadline)
 {
 	int rc = check(worker);
 
+	/* In a process worker its own handle is the parent's as well. */
+	if (worker && ft__worker_is_me(worker))
+		return -EDEADLK;
 	if (rc)
 		return rc;
-	if (ft__worker_is_me(worker))
-		return -EDEADLK;
 	if (worker->kind == FT_WORKER_PROCESS && !settled(worker)) {
 		rc = await_death(worker, deadline);
 		if (rc || settled(worker))
