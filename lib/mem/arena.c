@@ -266,8 +266,12 @@ int ft__arena_adopt(uint32_t owner)
 	if (!FT__LOAD_POINTER(&ft__arena.base)) /* pairs with publish */
 		return -EINVAL;
 	ft__slot_forget();
-	ft__arena.forked = 0;
-	return ft__slot_adopt(owner);
+
+	int rc = ft__slot_adopt(owner);
+
+	/* Whom nobody expects is outside. */
+	ft__arena.forked = rc != 0;
+	return rc;
 }
 
 static void before_fork(void)
