@@ -12,7 +12,11 @@
  *     It inherits the arena, standard streams, and nothing else.
  *
  * One unnamed SOCK_SEQPACKET pair joins program and helper; its end-of-file
- * ends the helper.  A helper that died is started again at the next worker.
+ * ends the helper.  A helper that died is started again at the next worker (a
+ * copy is then one of the program as it is by then).
+ *
+ * Helpers ignore SIGINT.  In workers it is what it was in the program when the
+ * copy was made, or the default in those of an exec'ed helper.
  *
  * Thread-safe; not async-signal-safe.  In a child of a plain fork(): -ECHILD.
  */

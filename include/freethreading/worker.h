@@ -69,7 +69,8 @@ struct ft_worker_exit {
 /* Starts main(arg).  With a spawner `arg` must be NULL and main receives a
  * pointer to the worker's copy of the payload; `main` itself may be NULL when
  * the spawner's hooks run the payload.  0; -EINVAL; -EAGAIN (limits); -ENOMEM;
- * -EMFILE; -EPIPE (the spawner can't be started); -ECHILD. */
+ * -EMFILE; -EPIPE (the spawner can't be started); -EBUSY (its helper has become
+ * multi-threaded); -ECHILD. */
 FT_API FT_NODISCARD int ft_worker_start(struct ft_worker **worker,
 					const struct ft_worker_options *options,
 					ft_worker_main *main, void *arg);

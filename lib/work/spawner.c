@@ -16,6 +16,7 @@
 #include "mem/slot.h"
 #include "os/atomic.h"
 #include "os/clone.h"
+#include "os/sigmask.h"
 #include "sync/bell.h"
 #include "work/lifeline.h"
 #include "work/private_fd.h"
@@ -123,9 +124,31 @@ static int start_exec(struct ft_spawner *spawner, struct ft_worker *helper, int 
 	return ft__supervisor_watch(helper);
 }
 
+/* A copy must not run a handler of the program's before it has set them aside:
+ * it is made, and begins, with all signals blocked. */
+struct copy {
+	int sock;
+	uint64_t mask;
+};
+
 static int copy_main(void *arg)
 {
-	return ft__spawner_serve_copy(*(int *)arg);
+	const struct copy *copy = arg;
+
+	return ft__spawner_serve_copy(copy->sock, copy->mask);
+}
+
+static int start_copy(struct ft_worker *helper, int sock)
+{
+	struct copy copy = { .sock = sock };
+	int rc;
+
+	helper->main = copy_main;
+	helper->arg = &copy;
+	ft__sigmask_block_all(&copy.mask);
+	rc = ft__process_start(helper);
+	ft__sigmask_restore(&copy.mask);
+	return rc;
 }
 
 /* The helper is a worker like others, to its supervisor. */
@@ -137,13 +160,8 @@ static int start_helper(struct ft_spawner *spawner, int sock)
 	if (!helper)
 		return -ENOMEM;
 	helper->owner = ft__slot_reserve(helper->name);
-	if (helper->owner && spawner->argv) {
-		rc = start_exec(spawner, helper, sock);
-	} else if (helper->owner) {
-		helper->main = copy_main;
-		helper->arg = &sock;
-		rc = ft__process_start(helper);
-	}
+	if (helper->owner)
+		rc = spawner->argv ? start_exec(spawner, helper, sock) : start_copy(helper, sock);
 	if (rc) {
 		ft__slot_free(helper->owner);
 		ft__worker_put(helper);
@@ -174,9 +192,15 @@ static bool running(const struct ft_spawner *spawner)
 	return spawner->helper && !ft__pidfd_dead(spawner->helper->pidfd);
 }
 
-/* A helper that is dead, or of no more use. */
+/* A helper that is dead, or of no more use; it is dead afterwards. */
 static void drop(struct ft_spawner *spawner)
 {
+	while (running(spawner)) {
+		struct pollfd poller = { .fd = spawner->helper->pidfd, .events = POLLIN };
+
+		ft__pidfd_signal(spawner->helper->pidfd, SIGKILL);
+		poll(&poller, 1, -1);
+	}
 	ft__private_fd_close(spawner->sock);
 	spawner->sock = -1;
 	if (spawner->helper)
@@ -266,7 +290,7 @@ int ft_spawner_stop(struct ft_spawner *spawner)
 
 	if (rc)
 		return rc;
-	if (running(spawner)) {
+	if (spawner->helper) {
 		/* Its end-of-file, even if a child holds a copy of our end. */
 		shutdown(spawner->sock, SHUT_RDWR);
 		if (ft_worker_join(spawner->helper, ft_after(STOP_NS)))
@@ -375,24 +399,26 @@ static int ask(struct ft_spawner *spawner, struct ft_worker *worker,
 	       struct ft__spawn_request *request, int *pidfd)
 {
 	struct ft__spawn_reply reply;
-	int rc = -EPIPE;
+	bool fresh = false;
+	int rc;
 
-	for (int attempt = 0; attempt < 2; attempt++) {
+	for (;;) {
 		if (!running(spawner)) {
 			drop(spawner);
-			if (start(spawner))
+			if (fresh || start(spawner))
 				return -EPIPE;
-			attempt = 1;
+			fresh = true;
 		}
 		rc = exchange(spawner, request, &reply, pidfd);
 		if (!rc)
 			return accept_worker(worker, &reply, pidfd);
-		if (rc == -EPIPE)
-			rc = look_for_worker(worker, request, pidfd);
+		if (rc != -EPIPE)
+			return rc;
+		drop(spawner);
+		rc = look_for_worker(worker, request, pidfd);
 		if (rc != -EPIPE)
 			return rc;
 	}
-	return rc;
 }
 
 static int set_payload(struct ft__spawn_request *request, const void *payload, size_t size,

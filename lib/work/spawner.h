@@ -33,8 +33,9 @@ struct ft__spawn_reply {
 	int32_t pid; /* or -errno */
 };
 
-/* work/spawner_serve.c, in a helper that is a copy of the program: serves on
- * the socket; returns the helper's exit status. */
-int ft__spawner_serve_copy(int sock);
+/* work/spawner_serve.c, in a helper that is a copy of the program, made with
+ * all signals blocked: serves on the socket, under the program's signal mask;
+ * returns the helper's exit status. */
+int ft__spawner_serve_copy(int sock, uint64_t mask);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "mem/arena.h"
 #include "os/clone.h"
+#include "os/sigmask.h"
 #include "sync/bell.h"
 #include "work/lifeline.h"
 #include "work/private_fd.h"
@@ -166,11 +167,12 @@ static int serve(const struct helper *helper)
 	return 0;
 }
 
-int ft__spawner_serve_copy(int sock)
+int ft__spawner_serve_copy(int sock, uint64_t mask)
 {
 	struct helper helper = { .sock = ft__private_fd(sock) };
 
 	set_signals_aside();
+	ft__sigmask_restore(&mask);
 	return serve(&helper) ? 1 : 0;
 }
 
