@@ -156,6 +156,43 @@ PyObject *core_cpus_to(const struct ft_cpus *cpus, PyTypeObject *type)
 	return set;
 }
 
+static const struct remedy {
+	int error;
+	const char *text;
+} remedies[] = {
+	{ EAGAIN, "the number of processes is limited: raise RLIMIT_NPROC (ulimit -u) or the "
+		  "cgroup's pids.max" },
+	{ EMFILE, "the number of open files is limited: raise RLIMIT_NOFILE (ulimit -n)" },
+	{ ENOMEM, "raise RLIMIT_AS (ulimit -v) or the cgroup's memory.max, or use fewer workers" },
+	{ EPIPE, "the helper process ended before it answered: its standard error says why" },
+	{ ENOENT, "the first word of argv must be the path of a program" },
+	{ EACCES, "the first word of argv must be a program that may be executed" },
+	{ EPROTO, "this process was not started by a Spawner" },
+	{ EBUSY, "the helper process has more than one thread: import the module that starts "
+		 "threads in the workers instead" },
+	{ EUCLEAN, "shared memory was overwritten: end this program, and look for code that "
+		   "writes out of bounds" },
+};
+
+static PyObject *raise_os(int rc, const char *what)
+{
+	PyObject *text = NULL, *exception = NULL;
+
+	for (size_t i = 0; !text && i < sizeof(remedies) / sizeof(remedies[0]); i++)
+		if (remedies[i].error == -rc)
+			text = PyUnicode_FromFormat("%s: %s (%s)", what, ft_strerror(rc),
+						    remedies[i].text);
+	if (!text && !PyErr_Occurred())
+		text = PyUnicode_FromFormat("%s: %s", what, ft_strerror(rc));
+	if (text)
+		exception = PyObject_CallFunction(PyExc_OSError, "iO", -rc, text);
+	if (exception)
+		PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
+	Py_XDECREF(text);
+	Py_XDECREF(exception);
+	return NULL;
+}
+
 /* The one table of answers.  Without a text it is ft_strerror's; what is not
  * listed becomes an OSError. */
 static const struct answer {
@@ -184,48 +221,14 @@ PyObject *core_raise(int rc)
 					answers[i].text ? answers[i].text : ft_strerror(rc));
 			return NULL;
 		}
-	return core_raise_os(rc, "freethreading");
+	return raise_os(rc, "freethreading");
 }
-
-static const struct remedy {
-	int error;
-	const char *text;
-} remedies[] = {
-	{ EAGAIN, "the number of processes is limited: raise RLIMIT_NPROC (ulimit -u) or the "
-		  "cgroup's pids.max" },
-	{ EMFILE, "the number of open files is limited: raise RLIMIT_NOFILE (ulimit -n)" },
-	{ ENOMEM, "raise RLIMIT_AS (ulimit -v) or the cgroup's memory.max, or use fewer workers" },
-	{ EPIPE, "the helper process ended before it answered: its standard error says why" },
-	{ ENOENT, "the first word of argv must be the path of a program" },
-	{ EACCES, "the first word of argv must be a program that may be executed" },
-	{ EPROTO, "this process was not started by a Spawner" },
-	{ EBUSY, "the helper process has more than one thread: import the module that starts "
-		 "threads in the workers instead" },
-	{ EUCLEAN, "shared memory was overwritten: end this program, and look for code that "
-		   "writes out of bounds" },
-};
 
 PyObject *core_raise_os(int rc, const char *what)
 {
-	PyObject *text = NULL, *exception = NULL;
-
-	if (PyErr_Occurred())
-		return NULL;
-	if (rc == -ECHILD)
+	if (PyErr_Occurred() || rc == -ECHILD || rc == -EINVAL)
 		return core_raise(rc);
-	for (size_t i = 0; !text && i < sizeof(remedies) / sizeof(remedies[0]); i++)
-		if (remedies[i].error == -rc)
-			text = PyUnicode_FromFormat("%s: %s (%s)", what, ft_strerror(rc),
-						    remedies[i].text);
-	if (!text && !PyErr_Occurred())
-		text = PyUnicode_FromFormat("%s: %s", what, ft_strerror(rc));
-	if (text)
-		exception = PyObject_CallFunction(PyExc_OSError, "iO", -rc, text);
-	if (exception)
-		PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
-	Py_XDECREF(text);
-	Py_XDECREF(exception);
-	return NULL;
+	return raise_os(rc, what);
 }
 
 PyObject *core_none(int rc)

@@ -41,19 +41,19 @@ int core_task_revoke(struct core_task *self)
 {
 	PyObject *done = NULL;
 
-	if (self->arg && PyMemoryView_Check(self->arg))
+	if (self->arg && PyMemoryView_Check(self->arg)) {
 		done = PyObject_CallMethod(self->arg, "release", NULL);
-	Py_XDECREF(done);
-	if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_BufferError))
-		return -1;
-	PyErr_Clear();
+		if (!done)
+			return -1;
+		Py_DECREF(done);
+	}
+	Py_CLEAR(self->arg);
 	if (atomic_load(&self->views)) {
 		PyErr_SetString(PyExc_BufferError,
 				"a view of the task's argument is still in use: the memory goes "
 				"back to the pool when the task ends, so copy what is to stay");
 		return -1;
 	}
-	Py_CLEAR(self->arg);
 	return 0;
 }
 
@@ -200,8 +200,8 @@ static PyMethodDef task_methods[] = {
 	  "second time, and MemoryError." },
 	{ "end", CORE_FAST(task_end),
 	  "end($self, /, status=0)\n--\n\n"
-	  "Ends the task with a status: 0, or a negative number.  Raises BufferError if a view of\n"
-	  "arg other than arg itself is still in use." },
+	  "Ends the task with a status: 0, or a negative number, and releases arg if it is a view.\n"
+	  "Raises BufferError, and does not end it, if another view of it is still in use." },
 	{ NULL, NULL, 0, NULL },
 };
 
