@@ -21,6 +21,7 @@ struct core_pool {
 	struct core_state *state;
 	struct ft_pool *pool; /* NULL once it was ended by the finalizer */
 	PyObject *start;      /* callable(seat, handle, cpus) -> Child */
+	struct core_news news;
 	pid_t maker;          /* the process it belongs to: in a forked child, hands off */
 };
 
@@ -126,6 +127,7 @@ static PyObject *pool_make(PyTypeObject *type, PyObject *start, struct ft_pool_o
 	pool_of(op)->state = state;
 	pool_of(op)->start = Py_NewRef(start);
 	pool_of(op)->maker = getpid();
+	core_news_init(&pool_of(op)->news);
 	if (pool_open(pool_of(op), options))
 		Py_CLEAR(op);
 	return op;
@@ -178,18 +180,6 @@ static void kill_all(struct ft_pool *pool)
 		continue;
 }
 
-/* Tickets that nobody will ask next() for any more. */
-static void drop_news(struct ft_pool *pool)
-{
-	struct ft_future *future;
-
-	while (ft_pool_next_in(pool, FT_POOL_ANY_GROUP, &future, FT_NOW) == 0) {
-		PyObject *ticket = ft_future_user(future);
-		core_ticket_set(ticket, future);
-		Py_DECREF(ticket);
-	}
-}
-
 /* Runs before anything of the object is torn down, since it may call back. */
 static void pool_finalize(PyObject *op)
 {
@@ -202,7 +192,7 @@ static void pool_finalize(PyObject *op)
 	Py_BEGIN_ALLOW_THREADS
 	kill_all(pool);
 	Py_END_ALLOW_THREADS
-	drop_news(pool);
+	core_news_clear(&self->news);
 	ft_pool_free(pool);
 }
 
@@ -210,7 +200,7 @@ static int pool_traverse(PyObject *op, visitproc visit, void *arg)
 {
 	Py_VISIT(Py_TYPE(op));
 	Py_VISIT(pool_of(op)->start);
-	return 0;
+	return core_news_traverse(&pool_of(op)->news, visit, arg);
 }
 
 static int pool_clear(PyObject *op)
@@ -277,7 +267,7 @@ static PyObject *submit_one(struct core_pool *self, PyObject *payload, PyObject 
 	call->arg_size = (size_t)view.len;
 	call->user = ticket;
 	if (notify)
-		Py_INCREF(ticket);
+		core_news_add(&self->news, ticket);
 	rc = submit_call(self, call, &future);
 	PyBuffer_Release(&view);
 	if (!rc) {
@@ -285,8 +275,10 @@ static PyObject *submit_one(struct core_pool *self, PyObject *payload, PyObject 
 		core_pool_start_report();
 		return ticket;
 	}
-	if (notify)
+	if (notify) {
+		core_news_take(&self->news, ticket);
 		Py_DECREF(ticket);
+	}
 	Py_DECREF(ticket);
 	return raise_submit(rc);
 }
@@ -425,6 +417,7 @@ static PyObject *pool_next(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 	core_pool_start_report();
 	ticket = ft_future_user(next.future);
 	core_ticket_set(ticket, next.future);
+	core_news_take(&pool_of(op)->news, ticket);
 	return ticket;
 }
 

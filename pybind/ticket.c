@@ -12,7 +12,64 @@ struct core_ticket {
 	PyObject *weakrefs; /* the interpreter's */
 	_Atomic(struct ft_future *) future; /* NULL until it is submitted */
 	PyObject *user;
+	struct core_ticket *next, *prev; /* in the pool's news */
 };
+
+/* ---- the news of a pool ---- */
+
+void core_news_init(struct core_news *news)
+{
+	pthread_mutex_init(&news->lock, NULL);
+	news->first = NULL;
+}
+
+void core_news_add(struct core_news *news, PyObject *op)
+{
+	struct core_ticket *ticket = (struct core_ticket *)Py_NewRef(op);
+
+	pthread_mutex_lock(&news->lock);
+	ticket->next = news->first;
+	if (ticket->next)
+		ticket->next->prev = ticket;
+	news->first = ticket;
+	pthread_mutex_unlock(&news->lock);
+}
+
+void core_news_take(struct core_news *news, PyObject *op)
+{
+	struct core_ticket *ticket = (struct core_ticket *)op;
+
+	pthread_mutex_lock(&news->lock);
+	if (ticket->next)
+		ticket->next->prev = ticket->prev;
+	if (ticket->prev)
+		ticket->prev->next = ticket->next;
+	else
+		news->first = ticket->next;
+	ticket->next = ticket->prev = NULL;
+	pthread_mutex_unlock(&news->lock);
+}
+
+/* The collector runs while no thread is in the functions above: they neither
+ * release the GIL nor let themselves be stopped. */
+int core_news_traverse(struct core_news *news, visitproc visit, void *arg)
+{
+	for (struct core_ticket *ticket = news->first; ticket; ticket = ticket->next)
+		Py_VISIT((PyObject *)ticket);
+	return 0;
+}
+
+void core_news_clear(struct core_news *news)
+{
+	while (news->first) {
+		PyObject *ticket = (PyObject *)news->first;
+
+		core_news_take(news, ticket);
+		Py_DECREF(ticket);
+	}
+}
+
+/* ---- the ticket ---- */
 
 PyObject *core_ticket_new(struct core_state *state, PyObject *user)
 {

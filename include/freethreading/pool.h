@@ -109,8 +109,6 @@ FT_API FT_NODISCARD int ft_pool_next(struct ft_pool *pool, struct ft_future **fu
 /* The same for the futures of one group, by which several users of a pool keep
  * apart what they wait for; ft_pool_next is that for group 0.  -EPIPE here:
  * closed or terminated, every task has ended, and none of the group is left. */
-#define FT_POOL_ANY_GROUP UINT64_MAX
-
 FT_API FT_NODISCARD int ft_pool_next_in(struct ft_pool *pool, uint64_t group,
 					struct ft_future **future, ft_deadline deadline);
 

@@ -384,7 +384,7 @@ static struct ft_future *news_of(const struct ft_pool *pool, uint64_t group)
 {
 	struct ft_future *future = pool->news.first;
 
-	while (future && group != FT_POOL_ANY_GROUP && future->group != group)
+	while (future && future->group != group)
 		future = future->next;
 	return future;
 }

@@ -76,6 +76,8 @@ finally:
 
 
 def blocks():
+    """How many blocks have an owner, once what nobody can reach is gone."""
+    gc.collect()
     return _core.arena_info()["blocks"]
 
 
@@ -279,13 +281,22 @@ class LockTest(TestCase):
         self.assertEqual(total[0], 8000)
 
     def test_waiting_lets_other_threads_run(self):
-        lock = _core.Lock()
+        lock, taken, let_go = _core.Lock(), threading.Event(), threading.Event()
         lock.acquire()
-        thread = Thread(lock.acquire)
-        self.assertTrue(eventually(thread.is_alive))
+
+        def take():
+            with lock:
+                taken.set()
+                let_go.wait(LIMIT)
+
+        thread = Thread(take)
+        self.assertFalse(taken.wait(0.01))
         lock.release()
-        thread.done()
+        self.assertTrue(taken.wait(LIMIT))
         self.assertTrue(lock.locked())
+        let_go.set()
+        thread.done()
+        self.assertFalse(lock.locked())
 
     def test_signal_handler_runs_in_the_wait(self):
         lock = _core.Lock()
@@ -1473,6 +1484,22 @@ class PoolTest(PoolTestCase):
         gc.collect()
         self.assertIsNone(ref())
         self.assertTrue(self.children[0].wait(LIMIT))
+        self.assertEqual(blocks(), before)
+
+    def test_a_pool_in_a_cycle_with_its_news(self):
+        before = blocks()
+        for close in (False, True):
+            pool = _core.Pool(1, self.start)
+            mark = Index(pool)
+            ref = weakref.ref(mark)
+            pool.submit(b"e" + b"x" * 10_000, notify=True, user=mark).wait(LIMIT)
+            pool.submit(b"e", notify=True, user=mark, group=3)
+            if close:
+                pool.close()
+                self.assertTrue(pool.join(LIMIT))
+            del pool, mark
+            gc.collect()
+            self.assertIsNone(ref())
         self.assertEqual(blocks(), before)
 
     def test_tickets_outlive_the_pool(self):
