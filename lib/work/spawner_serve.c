@@ -203,7 +203,9 @@ static int join_program(struct ft__spawner_env *env)
 	birth = (struct ft__birth){
 		.owner = env->owner, .parent = env->parent, .sibling = 1, .mortal = 1
 	};
+	/* From here on as in a helper that is a copy: it rings the program. */
 	ft__bell_inherit(env->bell);
+	ft__bell_adopt();
 	ft__lifeline_inherit(env->lifeline);
 	return ft__process_begin(&birth);
 }
