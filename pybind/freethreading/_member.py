@@ -73,7 +73,7 @@ class Members:
         before.join(0)
         self.broken = self.broken or _REASONS.get(before.exitcode)
         if self.broken:
-            raise RuntimeError(self.broken)
+            raise broken(self.broken)
 
     def explain(self, error):
         """The lost task of a pool that can't work has a better reason."""

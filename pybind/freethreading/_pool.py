@@ -67,16 +67,13 @@ def _notify(core):
 
 def open_core(workers, members, name, tasks_per_worker=0):
     """The native pool, with its workers on their way."""
-    try:
-        return _core.Pool(
-            workers,
-            members.start,
-            name=name,
-            place=_member.place(workers),
-            tasks_per_worker=tasks_per_worker,
-        )
-    except RuntimeError as error:
-        raise broken(members.broken or error) from error
+    return _core.Pool(
+        workers,
+        members.start,
+        name=name,
+        place=_member.place(workers),
+        tasks_per_worker=tasks_per_worker,
+    )
 
 
 class AsyncResult:

@@ -35,6 +35,9 @@ def preparation_data(name):
         default._actual_context = before
     if before is None:
         data.pop("start_method", None)
+    # A program read from standard input claims to be the file "<stdin>".
+    if os.path.basename(data.get("init_main_from_path", "")).startswith("<"):
+        del data["init_main_from_path"]
     return data
 
 
