@@ -5,6 +5,8 @@
 #ifndef FT_POOL_RUNG_H
 #define FT_POOL_RUNG_H
 
+#include <freethreading/lock.h>
+
 #include "pool/collector.h"
 
 /* A process that is watched.  Under the collector's lock. */
