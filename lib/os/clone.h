@@ -28,7 +28,8 @@ int ft__clone(bool sibling, struct ft__child *child);
 /* glibc's fork(), then pidfd_open: runs atfork handlers. */
 int ft__fork(struct ft__child *child);
 
-/* A new program, by a vfork-like clone (no copy of the caller's memory).
+/* A new program, by a vfork-like clone (no copy of the caller's memory; by
+ * fork() where FT__CLONE is off).
  * `keep` lists descriptors that stay open across exec; 0, 1 and 2 do anyway,
  * everything else is closed.  The signal mask is empty and handlers are reset
  * in the new program, apart from `ignore_sigint`.  0, or -errno of exec too. */

@@ -122,31 +122,64 @@ static int check_keep(struct plan *plan, const int *keep, int nkeep)
 	return 0;
 }
 
-static int run(struct plan *plan, char *stack, struct ft__child *child)
+/* A user's wait() for any child may be faster: then there is nothing to do. */
+static void reap(int pidfd)
+{
+	siginfo_t info;
+
+	while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 &&
+	       errno == EINTR)
+		;
+}
+
+/* glibc's clone() calls a function on another stack; its fork() cannot borrow
+ * memory.  The exit signal stays 0 until exec makes it SIGCHLD. */
+static int borrow(struct plan *plan, struct ft__child *child)
+{
+	char *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	uint64_t mask;
+
+	if (stack == MAP_FAILED)
+		return -errno;
+	mprotect(stack, GUARD_SIZE, PROT_NONE);
+	ft__sigmask_block_all(&mask);
+	child->pid = clone(become, stack + GUARD_SIZE + STACK_SIZE,
+			   CLONE_VM | CLONE_VFORK | CLONE_PIDFD, plan, &child->pidfd);
+
+	int rc = child->pid < 0 ? -errno : 0;
+
+	ft__sigmask_restore(&mask);
+	munmap(stack, GUARD_SIZE + STACK_SIZE);
+	return rc;
+}
+
+/* Where a raw clone is not wanted.  The pipe ends without a word when exec, or a
+ * death, closes it. */
+static int copy(struct plan *plan, struct ft__child *child)
 {
 	uint64_t mask;
-	int pidfd = -1;
+	int fds[2];
+	ssize_t n;
 
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return -errno;
 	ft__sigmask_block_all(&mask);
-	/* glibc's clone() calls a function on another stack; its fork() cannot
-	 * borrow memory.  The exit signal stays 0 until exec makes it SIGCHLD. */
-	pid_t pid = clone(become, stack + GUARD_SIZE + STACK_SIZE,
-			  CLONE_VM | CLONE_VFORK | CLONE_PIDFD, plan, &pidfd);
-	int rc = pid < 0 ? -errno : 0;
-	ft__sigmask_restore(&mask);
-	if (rc != 0)
-		return rc;
-	if (plan->error) {
-		siginfo_t info;
 
-		while (waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 &&
-		       errno == EINTR)
-			;
-		close(pidfd);
-		return -plan->error;
+	int rc = ft__fork(child);
+
+	if (rc == 0 && child->pid == 0) {
+		become(plan);
+		n = write(fds[1], &plan->error, sizeof(plan->error));
+		_exit(n < 0 ? 126 : 127);
 	}
-	*child = (struct ft__child){ .pid = pid, .pidfd = pidfd };
-	return 0;
+	ft__sigmask_restore(&mask);
+	close(fds[1]);
+	do
+		n = rc == 0 ? read(fds[0], &plan->error, sizeof(plan->error)) : 0;
+	while (n < 0 && errno == EINTR);
+	close(fds[0]);
+	return rc;
 }
 
 int ft__clone_exec(const char *path, const char *const *argv, const char *const *envp,
@@ -169,13 +202,16 @@ int ft__clone_exec(const char *path, const char *const *argv, const char *const 
 	getrlimit(RLIMIT_NOFILE, &limit);
 	plan.limit = limit.rlim_cur > INT_MAX ? INT_MAX : (unsigned)limit.rlim_cur;
 
-	char *stack = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	struct ft__child made = { 0, -1 };
 
-	if (stack == MAP_FAILED)
-		return -errno;
-	mprotect(stack, GUARD_SIZE, PROT_NONE);
-	rc = run(&plan, stack, child);
-	munmap(stack, GUARD_SIZE + STACK_SIZE);
-	return rc;
+	rc = ft__have(FT__CLONE) ? borrow(&plan, &made) : copy(&plan, &made);
+	if (rc != 0)
+		return rc;
+	if (plan.error) {
+		reap(made.pidfd);
+		close(made.pidfd);
+		return -plan.error;
+	}
+	*child = made;
+	return 0;
 }
