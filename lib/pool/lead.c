@@ -155,7 +155,8 @@ static int doze(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline dea
 	uint32_t seen = ft__load32_acquire(&bell->word); /* the ringer's +1 */
 
 	ft__store32_seq_cst(&bell->asleep, mode_wanted(pool)); /* the ringer's swap */
-	if (waiter->turn || ft__harvest_ripe(pool) || waiter->ready(waiter->ctx)) {
+	if (waiter->turn || ft__harvest_ripe(pool) || ft__member_left(pool) ||
+	    waiter->ready(waiter->ctx)) {
 		ft__store32_seq_cst(&bell->asleep, 0);
 		return 0;
 	}

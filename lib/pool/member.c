@@ -147,6 +147,17 @@ void ft__member_look(struct ft_pool *pool)
 	look_leaving(pool, deaths);
 }
 
+bool ft__member_left(const struct ft_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->board.seats; i++) {
+		/* Seq_cst, after the leader's `asleep`, with ft_seat_close. */
+		if (pool->chairs[i].member &&
+		    ft__load32_seq_cst(&ft__board_line(&pool->board, i)->left))
+			return true;
+	}
+	return false;
+}
+
 void ft__member_kill(struct ft_pool *pool, int signo)
 {
 	if (!is_process(pool))

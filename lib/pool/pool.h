@@ -170,6 +170,8 @@ void ft__harvest_waiting(struct ft_pool *pool, int status);
  * do; what the start said. */
 int ft__member_hire(struct ft_pool *pool);
 /* member.c; locked. */
+/* Whether some worker has left its seat since ft__member_look. */
+bool ft__member_left(const struct ft_pool *pool);
 void ft__member_look(struct ft_pool *pool);
 void ft__member_kill(struct ft_pool *pool, int signo);
 bool ft__member_wanted(const struct ft_pool *pool);
