@@ -57,7 +57,8 @@
 
 FT_BEGIN_DECLS
 
-/* Anybody may release, and acquiring twice blocks: what Python's Lock means.
+/* Anybody may release, acquiring twice blocks, and a thread that ends leaves it
+ * held as long as its process lives: what Python's Lock means.
  * Without it a foreign release is -EPERM and acquiring twice is -EDEADLK. */
 #define FT_LOCK_UNOWNED 0x100u
 

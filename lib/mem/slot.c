@@ -154,6 +154,7 @@ static void fill(struct ft__slot *slot, pid_t pid, pid_t tid, const char *name)
 	slot->pid = pid;
 	slot->tid = tid;
 	slot->noted = 0;
+	ft__store32_relaxed(&slot->gone, 0);
 	ft__store32_relaxed(&slot->left, 0);
 	memset(slot->name, 0, sizeof(slot->name));
 	memcpy(slot->name, name, strnlen(name, sizeof(slot->name) - 1));
@@ -212,7 +213,8 @@ static void leave(void *unused)
 	if (self->owner != ft__load32_acquire(&process_owner)) { /* pairs with its CAS */
 		if (ft__slot_leaving)
 			ft__slot_leaving(self->owner);
-		ft__slot_free(self->owner);
+		if (!self->slot->noted)
+			ft__slot_free(self->owner);
 	}
 	*self = (struct ft__self){ 0 };
 }
@@ -278,7 +280,7 @@ uint32_t ft__slot_reserve(const char *name)
 
 	struct ft__slot *slot = ft__slot_of(owner);
 
-	slot->parent = process;
+	ft__store32_relaxed(&slot->parent, process); /* read by supervisors of others */
 	fill(slot, 0, 0, name ? name : "");
 	return owner;
 }

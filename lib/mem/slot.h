@@ -56,7 +56,7 @@ struct ft__slot {
 	int32_t pid, tid;  /* written by the slot's thread when it goes LIVE */
 	uint32_t left;     /* 0x100|status, by a process about to _exit */
 	uint32_t noted;    /* journal entries in use; the slot's thread only */
-	uint32_t zero;
+	uint32_t gone;     /* atomic: 1: its thread has ended, the notes keep the slot */
 	char name[16];
 	uint64_t journal[FT__JOURNAL]; /* sync/journal.h; the slot's thread writes,
 					* its supervisor reads after its death */
@@ -83,7 +83,8 @@ static inline int ft__self(struct ft__self **self)
 uint32_t ft__process(void);
 
 /* Called by a thread that leaves, before its slot is freed: the floor above
- * settles what its journal still says.  NULL, or set once. */
+ * settles what its journal still says.  Notes that it leaves there keep the
+ * slot; the floor above frees it then.  NULL, or set once. */
 extern void (*ft__slot_leaving)(uint32_t owner);
 
 /* For a worker process about to be made: a RESERVED slot whose parent is this

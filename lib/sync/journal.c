@@ -3,6 +3,7 @@
 #include "sync/journal.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "os/atomic.h"
 #include "sync/event.h"
@@ -163,13 +164,52 @@ int ft__journal_settle(uint32_t process)
 	return answer;
 }
 
-/* A thread that ends in peace may hold locks all the same. */
+/* A lock that anybody may release stays held when its thread ends in peace. */
+static bool outlives(uint64_t entry, uint32_t owner)
+{
+	struct ft_lock *lock = object_of(entry, sizeof(*lock));
+
+	return kind_of(entry) == FT__NOTE_LOCK && lock && (lock->flags & FT_LOCK_UNOWNED) &&
+	       (ft__load32_relaxed(&lock->word) & ~FT_LOCK_WAITERS) == owner;
+}
+
+/* A slot that was kept, the locks of which may have been released since. */
+static void revisit(void *ctx, uint32_t owner, struct ft__slot *slot)
+{
+	struct ft__self gone = { .owner = owner, .slot = slot };
+
+	(void)ctx;
+	/* Acquire: with come_alive, after `gone` was reset, and with thread_leaves. */
+	if ((ft__load32_acquire(&slot->word) & FT__SLOT_STATE) != FT__SLOT_LIVE ||
+	    !ft__load32_acquire(&slot->gone))
+		return;
+	clean(&gone);
+	if (!slot->noted)
+		ft__slot_free(owner);
+}
+
 static void thread_leaves(uint32_t owner)
 {
+	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 	struct ft__slot *slot = ft__slot_of(owner);
 
-	if (slot)
-		settle_first(NULL, owner, slot);
+	if (!slot)
+		return;
+	for (uint32_t i = slot->noted; i-- > 0;) {
+		if (outlives(slot->journal[i], owner))
+			continue;
+		settle_at_once(owner, &slot->journal[i]);
+		drop(slot, i);
+	}
+	if (!slot->noted)
+		return;
+	/* Not waited for: a fork may have left it locked by nobody. */
+	if (pthread_mutex_trylock(&one_at_a_time) == 0) {
+		ft__slot_each(ft__process(), revisit, NULL);
+		pthread_mutex_unlock(&one_at_a_time);
+	}
+	/* Release: from here on the slot is revisit()'s. */
+	ft__store32_release(&slot->gone, 1);
 }
 
 __attribute__((constructor)) static void watch_threads(void)

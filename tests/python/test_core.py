@@ -265,6 +265,19 @@ class LockTest(TestCase):
         Thread(lock.release).done()
         self.assertFalse(lock.locked())
 
+    def test_a_thread_may_end_holding_it(self):
+        locks = [_core.Lock() for _ in range(40)]
+        before = _core.arena_info()["slots"]
+        for _ in range(20):
+            for lock in locks[:20]:
+                Thread(lock.acquire).done()
+            Thread(lambda: [lock.acquire() for lock in locks[20:]]).done()
+            for lock in locks:
+                self.assertTrue(lock.locked())
+                self.assertFalse(lock.acquire(timeout=0))
+                lock.release()
+        self.assertLess(_core.arena_info()["slots"], before + 50)
+
     def test_mutual_exclusion(self):
         lock, total = _core.Lock(), [0]
 
@@ -909,6 +922,24 @@ event.set()
         with lock:
             pass
         self.assertTrue(issubclass(_core.OwnerDiedError, RuntimeError))
+
+    def test_owner_died_after_its_thread(self):
+        lock, event = _core.Lock(), _core.Event()
+        text = """
+import threading
+thread = threading.Thread(target=arg[0].acquire)
+thread.start()
+thread.join()
+arg[1].set()
+time.sleep(1000)
+"""
+        child = self.spawn(text, (lock, event))
+        self.assertTrue(event.wait(LIMIT))
+        self.assertFalse(lock.acquire(timeout=0.05))
+        child.kill(signal.SIGKILL)
+        with self.assertRaises(_core.OwnerDiedError) as caught:
+            lock.acquire(timeout=LIMIT)
+        self.assertEqual(caught.exception.pid, child.pid)
 
     def test_owner_died_while_somebody_waits(self):
         lock, event, found = _core.Lock(), _core.Event(), []
