@@ -66,7 +66,15 @@ def main(main_module):
         if _threads() > 1:
             _start_again_without_main()
     util._close_stdin()
-    raise SystemExit(_core.serve(_child))
+    status = 1
+    try:
+        status = _core.serve(_child)
+    except BaseException:
+        traceback.print_exc()
+    # Not by way of exit handlers: what the program's modules have registered
+    # is for the program to do, once.
+    util._flush_std_streams()
+    os._exit(status)
 
 
 def _child(payload):
