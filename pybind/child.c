@@ -137,13 +137,13 @@ static PyMethodDef child_methods[] = {
 static PyGetSetDef child_getset[] = {
 	{ "pid", child_pid, NULL, "The process id.", NULL },
 	{ "sentinel", child_sentinel, NULL,
-	  "A file descriptor (a pidfd) that becomes readable when the process has ended.  It lives\n"
-	  "as long as this object; do not close it.",
+	  "A file descriptor (a pidfd) that becomes readable when the process has ended.\n"
+	  "It lives as long as this object; do not close it.",
 	  NULL },
 	{ "name", child_name, NULL, "The name the kernel shows: at most 15 bytes.", NULL },
 	{ "exitcode", child_exitcode, NULL,
-	  "None while the process lives, then its exit status, -N if signal N killed it, or 255 if\n"
-	  "somebody else took the status.",
+	  "None while the process lives, then its exit status, -N if signal N killed it, or 255\n"
+	  "if somebody else took the status.",
 	  NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
@@ -153,9 +153,12 @@ static PyMemberDef child_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(child_doc,
+	     "A worker process.  Spawner.spawn makes them.\n\n"
+	     "Dropping the object neither ends the process nor leaves a zombie.");
+
 static PyType_Slot child_slots[] = {
-	{ Py_tp_doc, (void *)"A worker process.  Spawner.spawn makes them.\n\n"
-			     "Dropping the object neither ends the process nor leaves a zombie." },
+	{ Py_tp_doc, (void *)child_doc },
 	{ Py_tp_dealloc, child_dealloc },
 	{ Py_tp_repr, child_repr },
 	{ Py_tp_methods, child_methods },

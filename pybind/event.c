@@ -111,12 +111,15 @@ static PyMemberDef event_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(event_doc,
+	     "Event()\n--\n\n"
+	     "A flag that the workers of one program set, clear and wait for.\n\n"
+	     "It lives in memory that all workers share and may be pickled to any of\n"
+	     "them.  The process that made it must keep a reference while others use\n"
+	     "it.");
+
 static PyType_Slot event_slots[] = {
-	{ Py_tp_doc, (void *)"Event()\n--\n\n"
-			     "A flag that the workers of one program set, clear and wait for.\n\n"
-			     "It lives in memory that all workers share and may be pickled to any of\n"
-			     "them.  The process that made it must keep a reference while others use\n"
-			     "it." },
+	{ Py_tp_doc, (void *)event_doc },
 	{ Py_tp_new, event_new },
 	{ Py_tp_dealloc, core_shared_dealloc },
 	{ Py_tp_repr, event_repr },

@@ -40,9 +40,9 @@ static PyObject *features(PyObject *module, PyObject *unused)
 	(void)module;
 	(void)unused;
 	for (unsigned i = 0; list && ft_info_feature(i, &f) == 0; i++) {
-		PyObject *feature = Py_BuildValue("{s:s,s:O,s:s,s:s}", "name", f.name, "on",
-						  f.on ? Py_True : Py_False, "since", f.since, "why",
-						  f.why);
+		PyObject *feature = Py_BuildValue("{s:s,s:O,s:s,s:s}", "name", f.name,
+						  "on", f.on ? Py_True : Py_False,
+						  "since", f.since, "why", f.why);
 		if (append(list, feature))
 			Py_CLEAR(list);
 	}
@@ -107,19 +107,20 @@ PyMethodDef core_info_functions[] = {
 	  "A page of text about this machine: kernel, features, CPUs, limits." },
 	{ "features", features, METH_NOARGS,
 	  "features($module, /)\n--\n\n"
-	  "What of the kernel is used: a list of dicts with \"name\", \"on\", \"since\" (the first\n"
-	  "Linux that has it) and \"why\" (why it is off, or what is used instead)." },
+	  "What of the kernel is used: a list of dicts with \"name\", \"on\", \"since\" (the\n"
+	  "first Linux that has it) and \"why\" (why it is off, or what is used instead)." },
 	{ "arena_info", arena_info, METH_NOARGS,
 	  "arena_info($module, /)\n--\n\n"
-	  "The shared memory: a dict of \"size\" and \"used\" in bytes, the number of \"blocks\" and\n"
-	  "\"slots\" in use now, and the \"generation\" of its layout." },
+	  "The shared memory: a dict of \"size\" and \"used\" in bytes, the number of \"blocks\"\n"
+	  "and \"slots\" in use now, and the \"generation\" of its layout." },
 	{ "arena_check", arena_check, METH_NOARGS,
 	  "arena_check($module, /)\n--\n\n"
-	  "Walks all of the shared memory; raises OSError if anything in it is inconsistent.  Exact\n"
-	  "only while nobody allocates." },
+	  "Walks all of the shared memory; raises OSError if anything in it is inconsistent.\n"
+	  "Exact only while nobody allocates." },
 	{ "version", version, METH_NOARGS,
 	  "version($module, /)\n--\n\nThe version of the C library that is running." },
 	{ "strerror", error_text, METH_O,
-	  "strerror($module, n, /)\n--\n\nOne sentence for a -errno of the library; the sign is ignored." },
+	  "strerror($module, n, /)\n--\n\n"
+	  "One sentence for a -errno of the library; the sign is ignored." },
 	{ NULL, NULL, 0, NULL },
 };

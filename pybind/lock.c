@@ -146,14 +146,17 @@ static PyMemberDef lock_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(lock_doc,
+	     "Lock()\n--\n\n"
+	     "Mutual exclusion between the workers of one program.\n\n"
+	     "It lives in memory that all workers share and may be pickled to any of\n"
+	     "them.  The process that made it must keep a reference while others use\n"
+	     "it.  Whoever has it may release it, and taking it twice blocks.  If its\n"
+	     "holder dies, the next acquire raises OwnerDiedError instead of waiting\n"
+	     "for ever.");
+
 static PyType_Slot lock_slots[] = {
-	{ Py_tp_doc, (void *)"Lock()\n--\n\n"
-			     "Mutual exclusion between the workers of one program.\n\n"
-			     "It lives in memory that all workers share and may be pickled to any of\n"
-			     "them.  The process that made it must keep a reference while others use\n"
-			     "it.  Whoever has it may release it, and taking it twice blocks.  If its\n"
-			     "holder dies, the next acquire raises OwnerDiedError instead of waiting\n"
-			     "for ever." },
+	{ Py_tp_doc, (void *)lock_doc },
 	{ Py_tp_new, lock_new },
 	{ Py_tp_dealloc, core_shared_dealloc },
 	{ Py_tp_repr, lock_repr },

@@ -76,15 +76,15 @@ static PyObject *place(PyObject *module, PyObject *args)
 PyMethodDef core_place_functions[] = {
 	{ "cpu_count", cpu_count, METH_NOARGS,
 	  "cpu_count($module, /)\n--\n\n"
-	  "How many workers keep this program's CPUs busy: the least of usable CPUs, control group\n"
-	  "quota and FT_NUM_WORKERS; at least 1." },
+	  "How many workers keep this program's CPUs busy: the least of usable CPUs, control\n"
+	  "group quota and FT_NUM_WORKERS; at least 1." },
 	{ "usable_cpus", usable_cpus, METH_NOARGS,
 	  "usable_cpus($module, /)\n--\n\nThe set of the CPUs that this process may run on." },
 	{ "place", place, METH_VARARGS,
 	  "place($module, policy, n, /)\n--\n\n"
-	  "Where n workers should run: a list of frozensets of CPUs, None for a worker that is not\n"
-	  "to be pinned.\n\n"
-	  "policy: 0 none, 1 one core each, near each other, 2 one core each, nodes in turn, 3 one\n"
-	  "NUMA node each.  Raises ValueError for any other." },
+	  "Where n workers should run: a list of frozensets of CPUs, None for a worker that is\n"
+	  "not to be pinned.\n\n"
+	  "policy: 0 none, 1 one core each, near each other, 2 one core each, nodes in turn, 3\n"
+	  "one NUMA node each.  Raises ValueError for any other." },
 	{ NULL, NULL, 0, NULL },
 };

@@ -589,18 +589,20 @@ static PyMemberDef pool_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(pool_doc,
+	     "Pool(workers, start, name=\"ft\", place=0, tasks_per_worker=0)\n--\n\n"
+	     "Worker processes that take tasks and hand back results.\n\n"
+	     "workers: how many; 0 for cpu_count().\n"
+	     "start: called as start(seat, handle, cpus) for each worker and each replacement,\n"
+	     "on any thread that uses the pool; returns the Child, which must open Seat(handle).\n"
+	     "cpus is a frozenset or None.\n"
+	     "name: for people.\n"
+	     "place: the policy, as for place().\n"
+	     "tasks_per_worker: a worker leaves after so many tasks; 0 for never.\n\n"
+	     "Raises what start() raises, and OSError.  Dropping an open pool kills its workers.");
+
 static PyType_Slot pool_slots[] = {
-	{ Py_tp_doc,
-	  (void *)"Pool(workers, start, name=\"ft\", place=0, tasks_per_worker=0)\n--\n\n"
-		  "Worker processes that take tasks and hand back results.\n\n"
-		  "workers: how many; 0 for cpu_count().\n"
-		  "start: called as start(seat, handle, cpus) for each worker and each replacement,\n"
-		  "on any thread that uses the pool; returns the Child, which must open Seat(handle).\n"
-		  "cpus is a frozenset or None.\n"
-		  "name: for people.\n"
-		  "place: the policy, as for place().\n"
-		  "tasks_per_worker: a worker leaves after so many tasks; 0 for never.\n\n"
-		  "Raises what start() raises, and OSError.  Dropping an open pool kills its workers." },
+	{ Py_tp_doc, (void *)pool_doc },
 	{ Py_tp_new, pool_new },
 	{ Py_tp_dealloc, pool_dealloc },
 	{ Py_tp_finalize, pool_finalize },

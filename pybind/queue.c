@@ -327,7 +327,8 @@ static PyMethodDef queue_methods[] = {
 	  "qsize($self, /)\n--\n\nThe number of items, exact at some moment during the call." },
 	{ "empty", queue_empty, METH_NOARGS, "empty($self, /)\n--\n\nTrue if there is no item." },
 	{ "full", queue_full, METH_NOARGS,
-	  "full($self, /)\n--\n\nTrue if there are maxsize items; never for a queue without limit." },
+	  "full($self, /)\n--\n\n"
+	  "True if there are maxsize items; never for a queue without limit." },
 	{ "task_done", queue_task_done, METH_NOARGS,
 	  "task_done($self, /)\n--\n\n"
 	  "Says that one item that was got has been dealt with.  Raises ValueError if called more\n"
@@ -357,14 +358,17 @@ static PyMemberDef queue_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(queue_doc,
+	     "Queue(maxsize=0)\n--\n\n"
+	     "First in, first out, between the workers of one program.\n\n"
+	     "maxsize: the most items it holds; 0 or less means no limit but memory.\n\n"
+	     "Items are pickled.  The queue lives in memory that all workers share and\n"
+	     "may itself be pickled to any of them.  The process that made it must keep\n"
+	     "a reference while others use it; when it drops the last one, the items\n"
+	     "that are left go with it.");
+
 static PyType_Slot queue_slots[] = {
-	{ Py_tp_doc, (void *)"Queue(maxsize=0)\n--\n\n"
-			     "First in, first out, between the workers of one program.\n\n"
-			     "maxsize: the most items it holds; 0 or less means no limit but memory.\n\n"
-			     "Items are pickled.  The queue lives in memory that all workers share and\n"
-			     "may itself be pickled to any of them.  The process that made it must keep\n"
-			     "a reference while others use it; when it drops the last one, the items\n"
-			     "that are left go with it." },
+	{ Py_tp_doc, (void *)queue_doc },
 	{ Py_tp_new, queue_new },
 	{ Py_tp_dealloc, core_shared_dealloc },
 	{ Py_tp_repr, queue_repr },

@@ -263,8 +263,8 @@ static PyMethodDef seat_methods[] = {
 	  "run: gets what was submitted, bytes or from 4 KiB on a memoryview that is released\n"
 	  "afterwards.  It returns the reply as bytes or any buffer, a status as an int, or\n"
 	  "(status, reply).\n\n"
-	  "What run raises is raised here after its task has ended with -EFAULT; so is BufferError\n"
-	  "if it keeps a view of its argument." },
+	  "What run raises is raised here after its task has ended with -EFAULT; so is\n"
+	  "BufferError if it keeps a view of its argument." },
 	{ "close", seat_close, METH_NOARGS,
 	  "close($self, /)\n--\n\nLeaves the seat; a task in hand ends as failed." },
 	{ NULL, NULL, 0, NULL },
@@ -275,11 +275,14 @@ static PyMemberDef seat_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(seat_doc,
+	     "Seat(handle)\n--\n\n"
+	     "A worker's place at a Pool: where its tasks come from.\n\n"
+	     "handle: what the Pool gave to its start().  One thread at a time may use\n"
+	     "it.  Raises ValueError if it is no seat, or a taken one.");
+
 static PyType_Slot seat_slots[] = {
-	{ Py_tp_doc, (void *)"Seat(handle)\n--\n\n"
-			     "A worker's place at a Pool: where its tasks come from.\n\n"
-			     "handle: what the Pool gave to its start().  One thread at a time may use\n"
-			     "it.  Raises ValueError if it is no seat, or a taken one." },
+	{ Py_tp_doc, (void *)seat_doc },
 	{ Py_tp_new, seat_new },
 	{ Py_tp_dealloc, seat_dealloc },
 	{ Py_tp_methods, seat_methods },

@@ -217,7 +217,7 @@ PyMethodDef core_shared_functions[] = {
 	{ "attach", CORE_FAST(attach),
 	  "attach($module, typename, handle)\n--\n\n"
 	  "The Lock, Event or Queue behind a handle: what unpickling one calls.\n\n"
-	  "typename is \"Lock\", \"Event\" or \"Queue\"; handle is the int that its __reduce__ gave.\n"
-	  "Raises ValueError if the process that made it has dropped it meanwhile." },
+	  "typename is \"Lock\", \"Event\" or \"Queue\"; handle is the int that its __reduce__\n"
+	  "gave.  Raises ValueError if the process that made it has dropped it meanwhile." },
 	{ NULL, NULL, 0, NULL },
 };

@@ -67,7 +67,8 @@ static PyObject *spawner_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 	PyObject *words, *env = Py_None, *op = NULL;
 	struct ft_spawner *spawner;
 
-	if (!state || !PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Spawner", names, &words, &env))
+	if (!state ||
+	    !PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Spawner", names, &words, &env))
 		return NULL;
 	if (!core_words_from(words, &argv) &&
 	    (env == Py_None || !core_words_from_mapping(env, &envp)) &&
@@ -208,7 +209,8 @@ static PyMethodDef spawner_methods[] = {
 	  "Starts a worker process; returns its Child.\n\n"
 	  "payload: bytes that the function given to serve() gets in the new process.\n"
 	  "name: a str for people (the kernel keeps 15 bytes), or None.\n"
-	  "cpus: the numbers of the CPUs it may run on, or None for all that this process may use.\n\n"
+	  "cpus: the numbers of the CPUs it may run on, or None for all that this process may\n"
+	  "use.\n\n"
 	  "Raises OSError, whose text says what to do, RuntimeError in a forked child, and\n"
 	  "ValueError after stop()." },
 	{ "stop", spawner_stop, METH_NOARGS,
@@ -218,7 +220,8 @@ static PyMethodDef spawner_methods[] = {
 
 static PyGetSetDef spawner_getset[] = {
 	{ "pid", spawner_pid, NULL,
-	  "The helper's process id; 0 while there is none (it is started again when needed).", NULL },
+	  "The helper's process id; 0 while there is none (it is started again when needed).",
+	  NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 
@@ -228,14 +231,17 @@ static PyMemberDef spawner_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(spawner_doc,
+	     "Spawner(argv, env=None)\n--\n\n"
+	     "A helper process from which worker processes are cloned.\n\n"
+	     "argv: the command of a program that ends up in serve().\n"
+	     "env: its environment as a mapping, or None for this program's.\n\n"
+	     "Returns at once: the helper gets ready while the program goes on.\n"
+	     "Raises OSError, whose text says what to do, and RuntimeError in a\n"
+	     "forked child.");
+
 static PyType_Slot spawner_slots[] = {
-	{ Py_tp_doc, (void *)"Spawner(argv, env=None)\n--\n\n"
-			     "A helper process from which worker processes are cloned.\n\n"
-			     "argv: the command of a program that ends up in serve().\n"
-			     "env: its environment as a mapping, or None for this program's.\n\n"
-			     "Returns at once: the helper gets ready while the program goes on.\n"
-			     "Raises OSError, whose text says what to do, and RuntimeError in a\n"
-			     "forked child." },
+	{ Py_tp_doc, (void *)spawner_doc },
 	{ Py_tp_new, spawner_new },
 	{ Py_tp_dealloc, spawner_dealloc },
 	{ Py_tp_methods, spawner_methods },

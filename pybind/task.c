@@ -196,12 +196,13 @@ static void task_dealloc(PyObject *op)
 static PyMethodDef task_methods[] = {
 	{ "reply", task_reply, METH_O,
 	  "reply($self, data, /)\n--\n\n"
-	  "Copies the task's result from bytes or any buffer; at most once.  Raises ValueError the\n"
-	  "second time, and MemoryError." },
+	  "Copies the task's result from bytes or any buffer; at most once.  Raises ValueError\n"
+	  "the second time, and MemoryError." },
 	{ "end", CORE_FAST(task_end),
 	  "end($self, /, status=0)\n--\n\n"
-	  "Ends the task with a status: 0, or a negative number, and releases arg if it is a view.\n"
-	  "Raises BufferError, and does not end it, if another view of it is still in use." },
+	  "Ends the task with a status: 0, or a negative number, and releases arg if it is a\n"
+	  "view.  Raises BufferError, and does not end it, if another view of it is still in\n"
+	  "use." },
 	{ NULL, NULL, 0, NULL },
 };
 
@@ -222,9 +223,12 @@ static PyMemberDef task_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(task_doc,
+	     "A task in a worker's hand.  Seat.next makes them.\n\n"
+	     "It ends with end(); if it is dropped before, it ends as failed.");
+
 static PyType_Slot task_slots[] = {
-	{ Py_tp_doc, (void *)"A task in a worker's hand.  Seat.next makes them.\n\n"
-			     "It ends with end(); if it is dropped before, it ends as failed." },
+	{ Py_tp_doc, (void *)task_doc },
 	{ Py_tp_dealloc, task_dealloc },
 	{ Py_tp_traverse, task_traverse },
 	{ Py_tp_clear, task_clear },

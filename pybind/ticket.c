@@ -299,15 +299,19 @@ static PyGetSetDef ticket_getset[] = {
 };
 
 static PyMemberDef ticket_members[] = {
-	{ "__weaklistoffset__", T_PYSSIZET, offsetof(struct core_ticket, weakrefs), READONLY, NULL },
+	{ "__weaklistoffset__", T_PYSSIZET, offsetof(struct core_ticket, weakrefs), READONLY,
+	  NULL },
 	{ "user", T_OBJECT, offsetof(struct core_ticket, user), READONLY,
 	  "What was given to submit() as user." },
 	{ NULL, 0, 0, 0, NULL },
 };
 
+PyDoc_STRVAR(ticket_doc,
+	     "A task that was given to a Pool.  Pool.submit makes them.\n\n"
+	     "Dropping the ticket does not stop the task; its result is dropped.");
+
 static PyType_Slot ticket_slots[] = {
-	{ Py_tp_doc, (void *)"A task that was given to a Pool.  Pool.submit makes them.\n\n"
-			     "Dropping the ticket does not stop the task; its result is dropped." },
+	{ Py_tp_doc, (void *)ticket_doc },
 	{ Py_tp_dealloc, ticket_dealloc },
 	{ Py_tp_traverse, ticket_traverse },
 	{ Py_tp_clear, ticket_clear },
