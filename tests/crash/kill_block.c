@@ -3,6 +3,9 @@
  * A process is killed at every store to shared pages, one after the other, while
  * it registers, allocates, frees, gives, takes, or sweeps for another dead one.
  * After each kill its survivor sweeps, and nothing may be left or wrong.
+ *
+ * Every kill happens in a program of its own, whose arena is new, or was used
+ * once: otherwise what one victim left would change the next one's way.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,19 +40,24 @@ static void count_down(const char *file, int line)
 		kill(getpid(), SIGKILL);
 }
 
-struct victim {
-	int (*act)(void);
-	long at;
+struct scenario {
+	const char *name;
+	int (*act)(void);     /* the victim's part */
+	void (*before)(void); /* prepares, in the survivor */
+	void (*after)(void);  /* what else must hold, and cleans up */
+	int (*first)(void);   /* who used the arena before did this; NULL: the same */
+	long at;              /* the point to die at */
+	bool used;            /* somebody used the arena before */
 };
 
 static int die_at(void *arg)
 {
-	struct victim *victim = arg;
+	struct scenario *scenario = arg;
 
-	points_left = victim->at;
+	points_left = scenario->at;
 	ft__point = count_down;
 
-	int rc = victim->act();
+	int rc = scenario->act();
 
 	ft__point = NULL;
 	stage->finished = 1;
@@ -59,8 +67,7 @@ static int die_at(void *arg)
 static bool is_linked(uint64_t home, struct ft__block *block)
 {
 	/* A block in such a state always names its home. */
-	assert_non_null(block);
-	assert_int_equal(home, stage->home);
+	REQUIRE(block && home == stage->home);
 	return stage->linked;
 }
 
@@ -74,65 +81,70 @@ static void free_slot(void *ctx, uint32_t owner, struct ft__slot *slot)
 static void settle(uint32_t dead)
 {
 	ft__block_sweep(dead, is_linked);
-	if (ft__block_count(dead))
-		fail_msg("blocks of the dead are left");
+	REQUIRE(ft__block_count(dead) == 0);
 	ft__slot_each(dead, free_slot, NULL);
 	ft__slot_free(dead);
+	REQUIRE(!ft__slot_alive(dead));
 }
 
 static uint64_t blocks_now(void)
 {
 	struct ft_arena_info info;
 
-	assert_int_equal(ft_arena_info(&info), 0);
+	REQUIRE(ft_arena_info(&info) == 0);
 	return info.blocks;
 }
 
-static void check_all(const char *name, long at, uint64_t blocks, uint32_t slots)
+/* One victim, from its birth to its sweep. */
+static void kill_one(struct scenario *scenario)
 {
-	uint64_t where;
+	uint64_t blocks = blocks_now();
+	uint32_t owner, slots = ft__slot_count();
 
-	if (ft_arena_check(&where) != 0)
-		fail_msg("%s killed at %ld: wrong at %#llx, span %#llx", name, at,
-			 (unsigned long long)where,
-			 (unsigned long long)ft__arena.span[(where - ft__offset(ft__arena.data)) >>
-							    FT__SPAN_SHIFT]);
-	if (blocks_now() != blocks || ft__slot_count() != slots)
-		fail_msg("%s killed at %ld: %llu blocks instead of %llu, %u slots instead of %u",
-			 name, at, (unsigned long long)blocks_now(), (unsigned long long)blocks,
-			 ft__slot_count(), slots);
+	*stage = (struct stage){ .home = ft__offset(ft__arena.data) };
+	if (scenario->before)
+		scenario->before();
+
+	int rc = child_end(worker_start(die_at, scenario, &owner));
+
+	REQUIRE(rc == (stage->finished ? 0 : 256 + SIGKILL));
+	if (stage->dead)
+		settle(stage->dead);
+	settle(owner);
+	if (scenario->after)
+		scenario->after();
+	REQUIRE(ft_arena_check(NULL) == 0);
+	REQUIRE(blocks_now() == blocks);
+	REQUIRE(ft__slot_count() == slots);
 }
 
-/* Runs `act` in a victim again and again, one point further each time.
- * `before` prepares, `after` says what else must hold (and cleans up). */
-static void at_every_point(const char *name, int (*act)(void), void (*before)(void),
-			   void (*after)(void))
+static int program(void *arg)
 {
-	struct victim victim = { .act = act };
-	long at = 0;
+	struct scenario first = *(struct scenario *)arg;
 
-	ft__process();
-	for (bool done = false; !done; done = stage->finished) {
-		uint32_t owner, slots = ft__slot_count();
-		uint64_t blocks = blocks_now();
-
-		victim.at = ++at;
-		*stage = (struct stage){ .home = ft__offset(ft__arena.data) };
-		if (before)
-			before();
-
-		int rc = child_end(worker_start(die_at, &victim, &owner));
-
-		assert_int_equal(rc, stage->finished ? 0 : 256 + SIGKILL);
-		if (stage->dead)
-			settle(stage->dead);
-		settle(owner);
-		if (after)
-			after();
-		check_all(name, at, blocks, slots);
+	REQUIRE(ft__process() != 0);
+	first.at = 0; /* never */
+	if (first.first) {
+		first.act = first.first;
+		first.before = NULL;
+		first.after = NULL;
 	}
-	printf("%-24s %4ld points\n", name, at - 1);
-	assert_true(at > 2);
+	if (first.used)
+		kill_one(&first);
+	kill_one(arg);
+	return 0;
+}
+
+static void at_every_point(struct scenario *scenario)
+{
+	*stage = (struct stage){ 0 };
+	for (scenario->at = 1; !stage->finished; scenario->at++)
+		if (child_run(program, scenario) != 0)
+			fail_msg("%s: killed at point %ld, %s arena", scenario->name, scenario->at,
+				 scenario->used ? "used" : "new");
+	printf("%-24s %4ld points, %s arena\n", scenario->name, scenario->at - 2,
+	       scenario->used ? "used" : "new");
+	assert_true(scenario->at > 3);
 }
 
 /* ---- what victims do ------------------------------------------------------- */
@@ -174,7 +186,17 @@ static int spill(void)
 
 static int alloc_run(void)
 {
+	get(FT__SPAN - sizeof(struct ft__block));
 	get(3 * FT__SPAN);
+	return 0;
+}
+
+/* Old contents where spans begin, that look like no word of ours. */
+static int litter(void)
+{
+	size_t size = 9 * FT__SPAN - sizeof(struct ft__block);
+
+	memset(get(size), 0xff, size);
 	return 0;
 }
 
@@ -232,13 +254,13 @@ static void given_or_free(void)
 	void *p;
 
 	if (stage->linked) {
-		assert_int_equal(FT__WORD_STATE(staged()->word), FT__BLOCK_HELD);
-		assert_int_equal(ft__block_take(staged()), 0);
-		assert_int_equal(ft__block_taken(staged()), 0);
+		REQUIRE(FT__WORD_STATE(staged()->word) == FT__BLOCK_HELD);
+		REQUIRE(ft__block_take(staged()) == 0);
+		REQUIRE(ft__block_taken(staged()) == 0);
 		p = ft__block_payload(staged());
-		assert_int_equal(ft_block_free(p), 0);
+		REQUIRE(ft_block_free(p) == 0);
 	} else if (stage->block) {
-		assert_int_equal(ft_block_at(stage->block, &p), -ESTALE);
+		REQUIRE(ft_block_at(stage->block, &p) == -ESTALE);
 	}
 }
 
@@ -248,8 +270,8 @@ static void put_one(void)
 
 	stage->block = ft_block_handle(p);
 	stage->linked = 1;
-	assert_int_equal(ft__block_give(staged(), stage->home), 0);
-	assert_int_equal(ft__block_given(staged()), 0);
+	REQUIRE(ft__block_give(staged(), stage->home) == 0);
+	REQUIRE(ft__block_given(staged()) == 0);
 }
 
 static int take(void)
@@ -286,7 +308,7 @@ static void free_assigned(void)
 			char *p = ft__span_data(span) + at + sizeof(struct ft__block);
 
 			if (ft_block_size(p) == 50)
-				assert_int_equal(ft_block_free(p), 0);
+				REQUIRE(ft_block_free(p) == 0);
 		}
 	}
 }
@@ -314,7 +336,7 @@ static int leave_a_mess(void *arg)
 
 static void kill_one_before(void)
 {
-	assert_int_equal(child_end(worker_start(leave_a_mess, NULL, &stage->dead)), 0);
+	REQUIRE(child_end(worker_start(leave_a_mess, NULL, &stage->dead)) == 0);
 }
 
 static int sweep(void)
@@ -326,81 +348,85 @@ static int sweep(void)
 
 /* ---- tests ----------------------------------------------------------------- */
 
-static void blocks(void **state)
+static struct scenario scenarios[] = {
+	{ .name = "alloc small", .act = alloc_small },
+	{ .name = "alloc small in litter", .act = alloc_small, .first = litter },
+	{ .name = "alloc, free small", .act = alloc_and_free_small },
+	{ .name = "spill the cache", .act = spill },
+	{ .name = "alloc run", .act = alloc_run },
+	{ .name = "alloc run in litter", .act = alloc_run, .first = litter },
+	{ .name = "alloc, free run", .act = alloc_and_free_run },
+	{ .name = "give pages back", .act = free_cold, .after = warm_again },
+	{ .name = "give", .act = give, .after = given_or_free },
+	{ .name = "take", .act = take, .before = put_one, .after = given_or_free },
+	{ .name = "assign", .act = assign, .after = free_assigned },
+	{ .name = "reserve a slot", .act = reserve },
+	{ .name = "sweep", .act = sweep, .before = kill_one_before, .after = given_or_free },
+};
+
+static void new_arenas(void **state)
 {
 	(void)state;
-	at_every_point("alloc small", alloc_small, NULL, NULL);
-	at_every_point("alloc, free small", alloc_and_free_small, NULL, NULL);
-	at_every_point("spill the cache", spill, NULL, NULL);
-	at_every_point("alloc run", alloc_run, NULL, NULL);
-	at_every_point("alloc, free run", alloc_and_free_run, NULL, NULL);
-	at_every_point("give pages back", free_cold, NULL, warm_again);
+	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
+		at_every_point(&scenarios[i]);
 }
 
-static void homes(void **state)
+static void used_arenas(void **state)
 {
 	(void)state;
-	at_every_point("give", give, NULL, given_or_free);
-	at_every_point("take", take, put_one, given_or_free);
-	at_every_point("assign", assign, NULL, free_assigned);
-}
-
-static void slots(void **state)
-{
-	(void)state;
-	at_every_point("reserve a slot", reserve, NULL, NULL);
-}
-
-static void sweepers(void **state)
-{
-	(void)state;
-	at_every_point("sweep", sweep, kill_one_before, given_or_free);
+	for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+		scenarios[i].used = true;
+		at_every_point(&scenarios[i]);
+	}
 }
 
 /* Killed while it becomes part of the program. */
+static int birth(void *arg)
+{
+	uint32_t owner = ft__slot_reserve("born");
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		points_left = *(long *)arg;
+		ft__point = count_down;
+		REQUIRE(ft__arena_adopt(owner) == 0);
+		REQUIRE(ft__slot_of(owner)->process == owner);
+		ft__point = NULL;
+		stage->finished = 1;
+		_exit(0);
+	}
+
+	int rc = child_end(pid);
+
+	REQUIRE(rc == (stage->finished ? 0 : 256 + SIGKILL));
+	settle(owner);
+	REQUIRE(ft__slot_count() == 1);
+	return 0;
+}
+
 static void births(void **state)
 {
-	uint32_t before;
-	long at = 0;
+	long at = 1;
 
 	(void)state;
-	ft__process();
-	before = ft__slot_count();
-	for (bool done = false; !done; done = stage->finished) {
-		uint32_t owner = ft__slot_reserve("born");
-		pid_t pid;
-
-		*stage = (struct stage){ 0 };
-		at++;
-		pid = fork();
-		if (pid == 0) {
-			points_left = at;
-			ft__point = count_down;
-			REQUIRE(ft__arena_adopt(owner) == 0);
-			ft__point = NULL;
-			stage->finished = 1;
-			_exit(0);
-		}
-
-		int rc = child_end(pid);
-
-		assert_int_equal(rc, stage->finished ? 0 : 256 + SIGKILL);
-		settle(owner);
-		assert_int_equal(ft__slot_count(), before);
-	}
-	printf("%-24s %4ld points\n", "adopt", at - 1);
+	*stage = (struct stage){ 0 };
+	for (; !stage->finished; at++)
+		assert_int_equal(child_run(birth, &at), 0);
+	printf("%-24s %4ld points\n", "adopt", at - 2);
+	assert_true(at > 3);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(births),   cmocka_unit_test(slots), cmocka_unit_test(blocks),
-		cmocka_unit_test(homes),    cmocka_unit_test(sweepers),
+		cmocka_unit_test(births),
+		cmocka_unit_test(new_arenas),
+		cmocka_unit_test(used_arenas),
 	};
 
 	alarm(CHILD_SECONDS);
 	/* A small arena, so that looking it over after each kill takes no time. */
-	setenv("FT_ARENA_SIZE", "64M", 1);
+	setenv("FT_ARENA_SIZE", "16M", 1);
 	stage = mmap(NULL, sizeof(*stage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		     0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
