@@ -10,7 +10,8 @@
  * tree is read three times: by this process alone, by one worker and by
  * WORKERS of them (default: as many as this program may use CPUs).  The first
  * reading may also have to wait for the disk, so compare the other two.  Exit
- * status: 0 all three agree, 1 they differ or something failed, 2 usage.
+ * status: 0 all three agree, 1 they differ or something failed, 2 usage, 130
+ * interrupted by Ctrl-C.
  * 10_index.py does the same in Python and prints the same totals.
  *
  * index/table.h holds the table of tokens, index/count.h counts one file,
@@ -33,12 +34,15 @@
  *     1 to 10   its count, 7 bits a byte, low bits first, bit 7: more follow
  *
  *   Replies are merged in the order in which they come.  If a worker dies, its
- *   batch is reported and handed in once more; the others are not touched.
+ *   batch is reported and handed in again; the others are not touched.  A batch
+ *   that was lost five times is taken to be what kills the workers: the program
+ *   gives up.
  */
 #define _DEFAULT_SOURCE
 #define _FILE_OFFSET_BITS 64
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,11 +53,21 @@
 #include "index/tree.h"
 
 #define IN_FLIGHT 8 /* batches handed in for each worker */
+#define TRIES	  5
 #define TOP	  20
 
 static const char *const kind_names[KINDS] = {
     "read", "unreadable", "binary", "empty", "vanished", "symlinks", "special",
 };
+
+/* Set by Ctrl-C.  Waits are interruptible, so that it is seen at once. */
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signo)
+{
+	(void)signo;
+	interrupted = 1;
+}
 
 /* ---- a line on the terminal ---- */
 
@@ -155,6 +169,7 @@ static int count_batch(struct ft_task *task)
 
 struct job {
 	const struct tree *tree;
+	struct ft_spawner *spawner;
 	struct ft_pool *pool;
 	struct tally tally;
 	struct progress progress;
@@ -249,7 +264,7 @@ static int hand_in_again(struct job *job, struct ft_future *future, struct batch
 	else
 		fprintf(stderr, "exited with status %d\n", how.code);
 	job->lost++;
-	return batch->tries < 2 ? hand_in(job, batch) : -EOWNERDEAD;
+	return batch->tries < TRIES ? hand_in(job, batch) : -EOWNERDEAD;
 }
 
 static int collect_one(struct job *job)
@@ -281,7 +296,9 @@ static int work(struct job *job, size_t in_flight)
 	int rc = 0;
 
 	while (rc == 0 && job->done < tree->nbatches) {
-		if (job->handed_in < tree->nbatches && job->handed_in - job->done < in_flight)
+		if (interrupted)
+			rc = -EINTR;
+		else if (job->handed_in < tree->nbatches && job->handed_in - job->done < in_flight)
 			rc = hand_in(job, &tree->batches[job->handed_in++]);
 		else
 			rc = collect_one(job);
@@ -289,16 +306,25 @@ static int work(struct job *job, size_t in_flight)
 	return rc;
 }
 
-static double count_with_pool(struct job *job, const char *label, unsigned workers,
-			      struct ft_spawner *spawner)
+static void give_up(struct job *job, const char *what, int error)
+{
+	progress_end(&job->progress);
+	ft_spawner_stop(job->spawner);
+	if (error == -EINTR)
+		exit(130);
+	die(what, error);
+}
+
+static double count_with_pool(struct job *job, const char *label, unsigned workers)
 {
 	struct ft_pool_options options = {
 	    .size = sizeof(options),
 	    .kind = FT_WORKER_PROCESS,
+	    .flags = FT_INTERRUPTIBLE,
 	    .workers = workers,
 	    .place = FT_PLACE_CORES,
 	    .name = "index",
-	    .spawner = spawner,
+	    .spawner = job->spawner,
 	};
 	double seconds;
 	int rc;
@@ -308,7 +334,7 @@ static double count_with_pool(struct job *job, const char *label, unsigned worke
 	job->progress = progress_start(job->tree, label);
 	rc = ft_pool_open(&job->pool, &options);
 	if (rc)
-		die("cannot open a pool", rc);
+		give_up(job, "cannot open a pool", rc);
 	rc = work(job, (size_t)workers * IN_FLIGHT);
 	seconds = progress_end(&job->progress);
 	if (rc)
@@ -318,7 +344,7 @@ static double count_with_pool(struct job *job, const char *label, unsigned worke
 	if (ft_pool_join(job->pool, FT_FOREVER) == 0)
 		ft_pool_free(job->pool);
 	if (rc)
-		die("the pool failed", rc);
+		give_up(job, "the pool failed", rc);
 	return seconds;
 }
 
@@ -332,7 +358,9 @@ static double count_alone(struct job *job)
 
 		for (size_t i = 0; i < batch->count; i++)
 			if (count_file(&job->tally, tree->files[batch->first + i].path))
-				die("cannot count", ENOMEM);
+				give_up(job, "cannot count", -ENOMEM);
+		if (interrupted)
+			give_up(job, "interrupted", -EINTR);
 		progress_add(&job->progress, batch);
 	}
 	return progress_end(&job->progress);
@@ -447,15 +475,15 @@ static int agree(const char *label, const struct tally *plain, const struct tall
 
 static int run(struct tree *tree, unsigned workers, struct ft_spawner *spawner)
 {
-	struct job alone = {.tree = tree}, one = {.tree = tree}, many = {.tree = tree};
+	struct job alone = {.tree = tree, .spawner = spawner}, one = alone, many = alone;
 	double alone_s, one_s, many_s;
 	char label[32];
 	int same;
 
 	snprintf(label, sizeof(label), "%u worker%s", workers, workers == 1 ? "" : "s");
 	alone_s = count_alone(&alone);
-	one_s = count_with_pool(&one, "1 worker", 1, spawner);
-	many_s = count_with_pool(&many, label, workers, spawner);
+	one_s = count_with_pool(&one, "1 worker", 1);
+	many_s = count_with_pool(&many, label, workers);
 
 	print_totals(tree, &many.tally);
 	print_top(&many.tally.table);
@@ -503,14 +531,16 @@ int main(int argc, char **argv)
 {
 	static char *defaults[] = {"/usr/include", "/usr/share/doc"};
 	struct ft_spawner_options options = {.size = sizeof(options)};
+	struct sigaction stop = {.sa_handler = interrupt, .sa_flags = SA_RESETHAND};
 	unsigned workers = workers_option(argc, argv);
 	struct ft_spawner *spawner;
 	struct tree tree = {.nfiles = 0};
 	int rc, status;
 
 	/* The helper from which workers are cloned is a copy of this program as
-	 * it is now: small, and with `folded` filled in. */
+	 * it is now: small, with `folded` filled in, and not killed by Ctrl-C. */
 	fold_init();
+	sigaction(SIGINT, &stop, NULL);
 	rc = ft_spawner_start(&spawner, &options);
 	if (rc)
 		die("cannot start the spawner", rc);

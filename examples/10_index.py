@@ -22,7 +22,8 @@ How the work is cut: the sorted files form batches of up to 64 files or about
 1 MiB.  A batch is a task, a list of paths; its result is a tuple of the files
 by kind, the bytes, and a dictionary from token to count.  Results are merged
 in the order in which they come.  If a worker dies, its batch is reported and
-handed in once more; the others are not touched.
+handed in again; the others are not touched.  A batch that was lost five times
+is taken to be what kills the workers: the program gives up.
 """
 
 import argparse
@@ -42,6 +43,7 @@ PROBE = 8192  # a NUL byte in here makes a file binary
 BATCH_FILES = 64
 BATCH_BYTES = 1 << 20
 IN_FLIGHT = 8  # batches handed in for each worker
+TRIES = 5
 TOP = 20
 
 KINDS = ("read", "unreadable", "binary", "empty", "vanished", "symlinks", "special")
@@ -296,7 +298,7 @@ class Job:
         batch, result = self.done.get()
         while isinstance(result, WorkerDiedError):
             self._report(batch, result)
-            if self.tried[batch] == 2:
+            if self.tried[batch] == TRIES:
                 raise result
             self._hand_in(pool, batch)
             batch, result = self.done.get()
