@@ -44,11 +44,6 @@ static uint32_t process_of(uint64_t both)
 	return slot.process;
 }
 
-static struct ft__slot *table(void)
-{
-	return (struct ft__slot *)(ft__arena.base + ft__arena.header->slots_at);
-}
-
 static uint32_t slots_high(void)
 {
 	/* Acquire: pairs with raise_high; scribbled values do no harm. */
@@ -61,7 +56,7 @@ struct ft__slot *ft__slot_of(uint32_t owner)
 {
 	if (!owner || !FT__LOAD_POINTER(&ft__arena.base)) /* pairs with publish() */
 		return NULL;
-	return &table()[owner & FT__SLOT_INDEX];
+	return &ft__arena.slot[owner & FT__SLOT_INDEX];
 }
 
 /* The owner id that a slot's word says is there; 0 for none. */
@@ -91,7 +86,7 @@ static uint32_t next_generation(uint32_t word)
 /* Takes the slot if it is free.  `process` 0: the slot's own id. */
 static uint32_t take(uint32_t index, uint32_t process)
 {
-	struct ft__slot *slot = &table()[index];
+	struct ft__slot *slot = &ft__arena.slot[index];
 	uint64_t seen = ft__load64_acquire(&slot->head); /* pairs with ft__slot_free */
 
 	if ((word_of(seen) & FT__SLOT_STATE) != FT__SLOT_FREE)
@@ -336,7 +331,7 @@ uint32_t ft__slot_count(void)
 	uint32_t high = slots_high(), count = 0;
 
 	for (uint32_t i = 0; i < high; i++)
-		count += (ft__load32_relaxed(&table()[i].word) & FT__SLOT_STATE) != FT__SLOT_FREE;
+		count += (ft__load32_relaxed(&ft__arena.slot[i].word) & FT__SLOT_STATE) != FT__SLOT_FREE;
 	return count;
 }
 
@@ -349,7 +344,7 @@ void ft__slot_each(uint32_t process, void (*fn)(void *ctx, uint32_t owner, struc
 	uint32_t high = slots_high();
 
 	for (uint32_t i = 0; i < high; i++) {
-		struct ft__slot *slot = &table()[i];
+		struct ft__slot *slot = &ft__arena.slot[i];
 		uint64_t seen = ft__load64_acquire(&slot->head); /* pairs with the CASes */
 		uint32_t owner = owner_in(i, word_of(seen));
 

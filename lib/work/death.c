@@ -62,7 +62,7 @@ static int adopt(uint32_t owner, struct ft__slot *slot)
 		orphan->pidfd = ft__private_fd(rc);
 		rc = watch(orphan);
 		if (!rc)
-			slot->parent = ft__process();
+			ft__store32_relaxed(&slot->parent, ft__process());
 	} else if (rc == -ESRCH) {
 		orphan->reaped = 1;
 		rc = finish(orphan) ? 0 : -EAGAIN;
@@ -82,8 +82,9 @@ static int adopt_orphans(uint32_t dead)
 		uint32_t word = ft__load32_acquire(&slots[i].word); /* partner: slot.c, LIVE */
 		uint32_t owner = (word & FT__SLOT_GENERATION) | i;
 
-		if ((word & FT__SLOT_STATE) != FT__SLOT_LIVE || slots[i].parent != dead ||
-		    slots[i].process != owner || watched.at[i])
+		if ((word & FT__SLOT_STATE) != FT__SLOT_LIVE || watched.at[i] ||
+		    ft__load32_relaxed(&slots[i].parent) != dead ||
+		    ft__load32_relaxed(&slots[i].process) != owner)
 			continue;
 		rc |= adopt(owner, &slots[i]);
 	}
@@ -117,7 +118,8 @@ static int finish(struct ft_worker *worker)
 		return 1;
 	if (!worker->reaped && !ft__pidfd_reap(worker->pidfd, &worker->status))
 		return 0;
-	worker->reaped = 1;
+	/* Written under the lock, and read there; tests look without it. */
+	ft__store32_relaxed(&worker->reaped, 1);
 	if (ft__journal_settle(worker->owner))
 		return 0;
 	ft__block_sweep(worker->owner, ft__queue_linked);

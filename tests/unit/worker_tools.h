@@ -25,6 +25,21 @@
 
 #include <freethreading.h>
 
+#include "os/compiler.h"
+
+/* ThreadSanitizer makes a fork some hundred times as slow, and refuses threads
+ * in its children unless told otherwise. */
+#ifdef FT__TSAN
+#define MANY(n) ((n) / 10)
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+#else
+#define MANY(n) (n)
+#endif
+
 #define SECOND INT64_C(1000000000)
 #define TIME_LIMIT 50 /* seconds, for the whole program */
 
