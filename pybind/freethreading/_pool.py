@@ -258,14 +258,24 @@ class IMapUnorderedIterator(IMapIterator):
         super().__init__(pool, function, iterable, chunksize)
 
     def _wait(self, timeout):
-        self._tickets.clear()
         try:
             ticket = self._pool._core.next(timeout, self._group)
         except EOFError:
             ticket = None
         if ticket is None:
             raise TimeoutError
+        self._tickets.remove(ticket)
         return ticket
+
+    def __del__(self):
+        # What nobody will ask for any more must not wait in the pool.
+        for ticket in getattr(self, "_tickets", ()):
+            ticket.cancel()
+        try:
+            while self._pool._core.next(0, self._group) is not None:
+                pass
+        except (AttributeError, EOFError):
+            pass
 
 
 def _single(values):
