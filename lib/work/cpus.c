@@ -101,7 +101,7 @@ int ft_cpus_format(const struct ft_cpus *cpus, char *text, size_t size)
 		while (ft__cpus_has(cpus, last + 1))
 			last++;
 		ft__text_add(&out, first == last ? "%s%u" : "%s%u-%u", out.length ? "," : "", first,
-		       last);
+			     last);
 		first = last;
 	}
 	return (int)out.length;

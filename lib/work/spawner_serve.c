@@ -103,7 +103,8 @@ static int find_payload(const struct ft__spawn_request *request, void **payload)
 	return !rc && ft_block_size(*payload) < request->size ? -EINVAL : rc;
 }
 
-_Noreturn static void be_worker(const struct helper *helper, const struct ft__spawn_request *request)
+_Noreturn static void be_worker(const struct helper *helper,
+				const struct ft__spawn_request *request)
 {
 	ft_worker_main *main = (ft_worker_main *)(uintptr_t)request->main;
 	void *payload;

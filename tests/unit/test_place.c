@@ -70,7 +70,8 @@ static void lists_go_both_ways(void **state)
 
 static void bad_lists_change_nothing(void **state)
 {
-	static const char *const bad[] = { "x", "1-", "3-1", "1,,2", "1,", ",1", "-1", "1 ", "1;2" };
+	static const char *const bad[] = { "x",	 "1-", "3-1", "1,,2", "1,",
+					   ",1", "-1", "1 ",  "1;2" };
 	struct ft_cpus cpus = { { 5 } };
 
 	(void)state;
