@@ -61,6 +61,8 @@ int ft__board_make(struct ft__board *board, uint32_t seats, void **block)
 	memset(board->control, 0, head_size(seats));
 	board->control->magic = FT__CONTROL_MAGIC;
 	board->control->seats = seats;
+	for (uint32_t i = 0; i < seats; i++)
+		board->control->lines[i].busy = 1;
 	rc = ft__bell_init(&board->control->bell);
 	if (rc)
 		ft_block_free(*block);
@@ -116,6 +118,18 @@ void ft__board_set_idle(const struct ft__board *board, uint32_t seat)
 {
 	/* Seq_cst, with the submitter's look after its push. */
 	ft__or64_seq_cst(&board->control->idle[seat / 64], UINT64_C(1) << seat % 64);
+}
+
+bool ft__board_any_idle(const struct ft__board *board)
+{
+	uint32_t words = (board->seats + 63) / 64;
+
+	for (uint32_t i = 0; i < words; i++) {
+		/* Seq_cst: after `busy`, with ft__board_set_idle. */
+		if (ft__load64_seq_cst(&board->control->idle[i]))
+			return true;
+	}
+	return false;
 }
 
 uint32_t ft__board_count_idle(const struct ft__board *board)

@@ -27,10 +27,12 @@
  *   line.out        worker pushes, submitter pops
  *   line.call       whoever took the idle bit:     worker: parks on the value that it
  *                   +1, then wakes (futex)         read before it set its idle bit
- *   line.busy       worker: 1 after a claim, then  submitter: after its push; if it sees
- *                   looks into its channel         0 it leaves the wake of a thief to
- *                   (seq_cst both sides); 0 before the worker, which then sees the push
- *                   it looks for work
+ *   line.busy       worker: 0 before it looks for   submitter: after its push; if it sees
+ *                   work, 1 when it looks no more,  0 it leaves the wake of a thief to
+ *                   then sees whether somebody has  the worker, which then sees the push
+ *                   to be called (seq_cst both
+ *                   sides); submitter: 1 after the
+ *                   worker's end
  *   line.holder     worker: 0 to its owner id,     submitter: for looking
  *                   CAS; submitter: 0 after the
  *                   worker's end
@@ -137,6 +139,7 @@ bool ft__board_take_idle(const struct ft__board *board, uint32_t *seat);
 /* The same for one seat. */
 bool ft__board_take_idle_seat(const struct ft__board *board, uint32_t seat);
 void ft__board_set_idle(const struct ft__board *board, uint32_t seat);
+bool ft__board_any_idle(const struct ft__board *board);
 uint32_t ft__board_count_idle(const struct ft__board *board);
 
 /* Calls a worker whose idle bit the caller took. */

@@ -83,12 +83,12 @@ static void line_clear(struct ft_pool *pool, uint32_t seat)
 	struct ft__line *line = ft__board_line(&pool->board, seat);
 
 	ft__board_take_idle_seat(&pool->board, seat);
-	ft__store32_relaxed(&line->busy, 0);
+	ft__store32_relaxed(&line->busy, 1);
 	ft__store32_relaxed(&line->left, 0);
 	/* Release: the successor's CAS comes after all of the above. */
 	ft__store32_release(&line->holder, 0);
-	/* What it was to do may have to be stolen until then. */
-	if (ft__channel_length(&line->in))
+	/* What it was to do, or had been called for, may have to be stolen. */
+	if (pool->live)
 		ft__board_call_any(&pool->board);
 }
 

@@ -106,13 +106,6 @@ static bool steal_from(struct ft_seat *seat, uint32_t victim)
 	return false;
 }
 
-/* What lies behind a task that may be long must not wait for its end. */
-static void relay(const struct ft_seat *seat)
-{
-	if (ft__channel_length(&seat->line->in))
-		ft__board_call_any(&seat->board);
-}
-
 static bool find(struct ft_seat *seat)
 {
 	if (take_own(seat))
@@ -124,24 +117,9 @@ static bool find(struct ft_seat *seat)
 	return false;
 }
 
-static bool take_any(struct ft_seat *seat)
+/* Whether there is something that this worker has not looked at. */
+static bool stirring(const struct ft_seat *seat)
 {
-	/* Relaxed: a submitter that still sees 1 only wakes somebody for nothing. */
-	ft__store32_relaxed(&seat->line->busy, 0);
-	if (!find(seat))
-		return false;
-	/* Seq_cst, with the submitter's push and its look at this word. */
-	ft__store32_seq_cst(&seat->line->busy, 1);
-	relay(seat);
-	return true;
-}
-
-/* Whether take_any might find something. */
-static bool stirring(const struct ft_seat *seat, uint32_t state)
-{
-	/* Acquire in the spin; seq_cst, with the submitter's, in the last look. */
-	if (ft__load32_seq_cst(&seat->board.control->state) != state)
-		return true;
 	if (ft__channel_length(&seat->line->in))
 		return true;
 	for (uint32_t i = 0; i < seat->board.seats; i++) {
@@ -150,6 +128,28 @@ static bool stirring(const struct ft_seat *seat, uint32_t state)
 			return true;
 	}
 	return false;
+}
+
+/* This worker looks for work no more, for a while that may be long.  What it
+ * has seen and did not take must not wait for it; and whoever called it may
+ * have meant another task than the one it took. */
+static void turn_away(struct ft_seat *seat)
+{
+	/* Seq_cst, with the submitter's push and its look at this word: a push
+	 * that was left to us is seen below. */
+	ft__store32_seq_cst(&seat->line->busy, 1);
+	if (ft__board_any_idle(&seat->board) && stirring(seat))
+		ft__board_call_any(&seat->board);
+}
+
+static bool take_any(struct ft_seat *seat)
+{
+	/* Relaxed: a submitter that still sees 1 only wakes somebody for nothing. */
+	ft__store32_relaxed(&seat->line->busy, 0);
+	if (!find(seat))
+		return false;
+	turn_away(seat);
+	return true;
 }
 
 /* A LAZY sleeper waits for the worker that has run out of work. */
@@ -161,6 +161,12 @@ static void settle_up(struct ft_seat *seat)
 	ft__bell_ring(&seat->board.control->bell, true);
 }
 
+static bool worth_a_look(const struct ft_seat *seat, uint32_t state)
+{
+	/* Seq_cst, with the submitter's. */
+	return ft__load32_seq_cst(&seat->board.control->state) != state || stirring(seat);
+}
+
 /* Spins, then sleeps.  0: look again. */
 static int rest(struct ft_seat *seat, uint32_t state, ft_deadline deadline)
 {
@@ -169,7 +175,7 @@ static int rest(struct ft_seat *seat, uint32_t state, ft_deadline deadline)
 	int rc = 0;
 
 	while (deadline > 0 && ft__spin(&spin)) {
-		if (stirring(seat, state)) {
+		if (worth_a_look(seat, state)) {
 			ft__spin_end(&spin);
 			return 0;
 		}
@@ -177,7 +183,7 @@ static int rest(struct ft_seat *seat, uint32_t state, ft_deadline deadline)
 	/* Acquire, with the submitter's +1: what it pushed before is seen. */
 	uint32_t call = ft__load32_acquire(&seat->line->call);
 	ft__board_set_idle(&seat->board, seat->index);
-	if (!stirring(seat, state))
+	if (!worth_a_look(seat, state))
 		rc = ft__park(&seat->line->call, call,
 			      (control->shared & FT_SHARED) | (control->flags & FT_INTERRUPTIBLE),
 			      deadline);
@@ -214,8 +220,10 @@ int ft_seat_next(struct ft_seat *seat, struct ft_task **task, ft_deadline deadli
 	if (!seat || !task || seat->task.cell)
 		return -EINVAL;
 	int rc = seat_next(seat, deadline);
-	if (rc)
+	if (rc) {
 		settle_up(seat);
+		turn_away(seat);
+	}
 	*task = rc ? NULL : &seat->task;
 	return rc;
 }
@@ -226,7 +234,6 @@ int ft_seat_close(struct ft_seat *seat)
 		return -EINVAL;
 	struct ft__bell *bell = &seat->board.control->bell;
 
-	relay(seat);
 	/* Release: the submitter sees all that this worker did.  After this
 	 * store the seat may be somebody else's; the control block lives until
 	 * the worker has ended, as the submitter learns from the kernel. */

@@ -3,6 +3,7 @@
  * program runs itself once for each. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -551,9 +552,12 @@ static void placed_and_named(void **state)
 	assert_int_equal(ft_pool_stats(pool, &stats), 0);
 	assert_int_equal(stats.workers, ft_cpu_count());
 	snprintf(path, sizeof(path), "/proc/%d/comm", ft_pool_worker_pid(pool, 0));
-	int fd = open(path, O_RDONLY);
-	assert_true(read(fd, name, sizeof(name) - 1) > 0);
-	close(fd);
+	/* The other one may have done it all before this one was born. */
+	for (ft_deadline deadline = SOON; strcmp(name, "crunch-0\n") && ft_now() < deadline;) {
+		int fd = open(path, O_RDONLY);
+		assert_true(read(fd, name, sizeof(name) - 1) > 0);
+		close(fd);
+	}
 	assert_string_equal(name, "crunch-0\n");
 	pool_end(pool);
 }
@@ -1044,6 +1048,44 @@ static void ladders(const char *mode)
 	assert_int_equal(self_run(mode, "FT_PROBE", "-io_uring"), 0);
 }
 
+/* ---- a sandbox that refuses what Docker refuses ---- */
+
+static int confine(void)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int rc = filter ? 0 : -ENOMEM;
+
+	if (!rc)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0);
+	if (!rc)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (!rc)
+		rc = seccomp_load(filter);
+	seccomp_release(filter);
+	return rc;
+}
+
+static int run_confined_threads(void)
+{
+	if (confine() || strcmp(ft__collector_name(), "epoll") != 0)
+		return 96;
+	return run_threads();
+}
+
+static int run_confined_processes(void)
+{
+	if (confine() || strcmp(ft__collector_name(), "epoll") != 0)
+		return 96;
+	return run_processes();
+}
+
+static void in_a_sandbox(void **state)
+{
+	(void)state;
+	assert_int_equal(self_run("confined-threads", NULL, NULL), 0);
+	assert_int_equal(self_run("confined-processes", NULL, NULL), 0);
+}
+
 static void threads(void **state)
 {
 	(void)state;
@@ -1059,12 +1101,15 @@ static void processes(void **state)
 int main(int argc, char **argv)
 {
 	const struct mode modes[] = { { "threads", run_threads },
-				      { "processes", run_processes } };
+				      { "processes", run_processes },
+				      { "confined-threads", run_confined_threads },
+				      { "confined-processes", run_confined_processes } };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(threads),
 		cmocka_unit_test(processes),
+		cmocka_unit_test(in_a_sandbox),
 	};
-	int rc = mode_run(modes, 2, argc, argv);
+	int rc = mode_run(modes, 4, argc, argv);
 
 	return rc >= 0 ? rc : cmocka_run_group_tests(tests, NULL, NULL);
 }
