@@ -335,6 +335,18 @@ uint32_t ft__slot_count(void)
 	return count;
 }
 
+uint32_t ft__slot_next(uint32_t *index)
+{
+	uint32_t high = FT__LOAD_POINTER(&ft__arena.base) ? slots_high() : 0, owner = 0;
+
+	while (!owner && *index < high) {
+		/* Acquire: as in ft__slot_alive. */
+		owner = owner_in(*index, ft__load32_acquire(&ft__arena.slot[*index].word));
+		++*index;
+	}
+	return owner;
+}
+
 void ft__slot_each(uint32_t process, void (*fn)(void *ctx, uint32_t owner, struct ft__slot *slot),
 		   void *ctx)
 {

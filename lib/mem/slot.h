@@ -43,6 +43,17 @@
 #define FT__SLOT_GENERATION 0x3fffc000u
 #define FT__JOURNAL 24
 
+/* A thread's place at a condition (sync/condition.h, sync/line.h).  On a cache
+ * line of its own, since the thread looks at `word` while others write it. */
+struct ft__waiter {
+	uint32_t word;      /* atomic, a futex */
+	uint32_t zero;
+	uint64_t link;      /* atomic: who is next in line */
+	uint64_t condition; /* atomic: offset or address; 0: at none */
+	uint64_t ticket;    /* atomic */
+	uint64_t reserved[4];
+};
+
 struct ft__slot {
 	union {
 		struct {
@@ -61,8 +72,9 @@ struct ft__slot {
 	uint64_t journal[FT__JOURNAL]; /* sync/journal.h; the slot's thread writes,
 					* its supervisor reads after its death */
 	uint64_t reserved[2];
+	struct ft__waiter waiter;
 };
-_Static_assert(sizeof(struct ft__slot) == 256, "slots are counted in whole cache lines");
+_Static_assert(sizeof(struct ft__slot) == 320, "slots are counted in whole cache lines");
 
 /* The calling thread, registered on first use.  0 or -errno (-ECHILD). */
 struct ft__cache;
@@ -104,6 +116,10 @@ void ft__slot_forget(void);
 
 /* Slots in use. */
 uint32_t ft__slot_count(void);
+
+/* The owner id of the first slot in use at *index or above, and *index behind it;
+ * 0: no more.  Of all processes. */
+uint32_t ft__slot_next(uint32_t *index);
 
 /* Calls fn for every slot, the process's own last, that belongs to a process. */
 void ft__slot_each(uint32_t process, void (*fn)(void *ctx, uint32_t owner, struct ft__slot *slot),

@@ -6,19 +6,26 @@
 #include <pthread.h>
 
 #include "os/atomic.h"
+#include "sync/barrier.h"
+#include "sync/condition.h"
 #include "sync/event.h"
 #include "sync/lock.h"
 #include "sync/queue.h"
+#include "sync/semaphore.h"
 
 #define KIND_SHIFT 56
 #define OFFSET_MASK ((UINT64_C(1) << KIND_SHIFT) - 1)
 
 /* Locks are held for long, so they must leave room: events, which signal
- * handlers note on top of each other, all but one; a queue the last. */
+ * handlers note on top of each other, all but one; a queue, a semaphore or a
+ * condition, which exclude each other, the last. */
 static const uint32_t room[] = {
 	[FT__NOTE_LOCK] = FT__JOURNAL - 4,
 	[FT__NOTE_EVENT] = FT__JOURNAL - 1,
 	[FT__NOTE_QUEUE] = FT__JOURNAL,
+	[FT__NOTE_SEMAPHORE] = FT__JOURNAL,
+	[FT__NOTE_CONDITION] = FT__JOURNAL,
+	[FT__NOTE_BARRIER] = FT__JOURNAL - 4,
 };
 
 static enum ft__note kind_of(uint64_t entry)
@@ -75,7 +82,7 @@ bool ft__note(struct ft__self *self, enum ft__note kind, const void *object)
 
 	if (!offset)
 		return false;
-	if (slot->noted >= room[kind] && kind == FT__NOTE_LOCK)
+	if (slot->noted >= room[kind] && (kind == FT__NOTE_LOCK || kind == FT__NOTE_BARRIER))
 		clean(self);
 
 	uint32_t i = slot->noted;
@@ -109,6 +116,9 @@ static void settle_at_once(uint32_t owner, uint64_t *entry)
 	struct ft_queue *queue = object_of(*entry, sizeof(*queue));
 	struct ft_event *event = object_of(*entry, sizeof(*event));
 	struct ft_lock *lock = object_of(*entry, sizeof(*lock));
+	struct ft_semaphore *semaphore = object_of(*entry, sizeof(*semaphore));
+	struct ft_condition *condition = object_of(*entry, sizeof(*condition));
+	struct ft_barrier *barrier = object_of(*entry, sizeof(*barrier));
 
 	switch (kind_of(*entry)) {
 	case FT__NOTE_QUEUE:
@@ -125,6 +135,18 @@ static void settle_at_once(uint32_t owner, uint64_t *entry)
 		if (lock)
 			ft__lock_settle(lock, owner);
 		break;
+	case FT__NOTE_SEMAPHORE:
+		if (semaphore)
+			ft__semaphore_settle(semaphore);
+		break;
+	case FT__NOTE_CONDITION:
+		if (condition)
+			ft__condition_settle(condition);
+		break;
+	case FT__NOTE_BARRIER:
+		if (barrier)
+			ft__barrier_settle(barrier, owner);
+		break;
 	case FT__NOTE_NONE:
 		break;
 	}
@@ -136,6 +158,7 @@ static void settle_first(void *ctx, uint32_t owner, struct ft__slot *slot)
 	(void)ctx;
 	for (uint32_t i = 0; i < FT__JOURNAL; i++)
 		settle_at_once(owner, &slot->journal[i]);
+	ft__condition_bury(slot);
 }
 
 static void settle_queues(void *ctx, uint32_t owner, struct ft__slot *slot)
@@ -201,6 +224,7 @@ static void thread_leaves(uint32_t owner)
 		settle_at_once(owner, &slot->journal[i]);
 		drop(slot, i);
 	}
+	ft__condition_bury(slot);
 	if (!slot->noted)
 		return;
 	/* Not waited for: a fork may have left it locked by nobody. */

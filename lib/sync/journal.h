@@ -8,7 +8,8 @@
  * kept for what is noted only for a moment (events, queues).  A full journal
  * first drops notes of locks that the thread no longer holds; if that does not
  * help, ft__note says no, and a lock is then `polled` (freethreading/lock.h).
- * A queue can always be noted: no thread is inside two at a time.
+ * A queue, semaphore or condition can always be noted: no thread is inside two
+ * of them at a time.  A barrier can not: its action may use anything.
  *
  * Only the slot's thread writes (its signal handlers too: reserve, then fill);
  * the supervisor reads after the kernel proved the death, so plain stores in
@@ -27,6 +28,9 @@ enum ft__note {
 	FT__NOTE_LOCK,  /* struct ft_lock: being acquired, held or released */
 	FT__NOTE_EVENT, /* struct ft_event: wakes may be owed */
 	FT__NOTE_QUEUE, /* struct ft_queue: inside one of its functions */
+	FT__NOTE_SEMAPHORE, /* struct ft_semaphore: sleeping, or wakes may be owed */
+	FT__NOTE_CONDITION, /* struct ft_condition: wakes may be owed */
+	FT__NOTE_BARRIER,   /* struct ft_barrier: inside, the lock included */
 };
 
 /* The kind is in bits 56-63, the offset below.  false: not noted, because the
