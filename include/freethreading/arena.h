@@ -42,8 +42,9 @@ struct ft_arena_info {
 FT_API int ft_arena_open(void);
 
 /* Joins the arena behind an inherited descriptor: for a program that was
- * started by exec from one that has an arena.  0, -EEXIST (has one already),
- * -EPROTO (other ABI or no arena), -EBADF, -ENOMEM. */
+ * started by exec from one that has an arena.  The library keeps the descriptor
+ * on success.  0, -EEXIST (has one already), -EPROTO (other ABI or no arena),
+ * -EBADF, -ENOMEM. */
 FT_API int ft_arena_attach(int fd);
 
 /* The arena's descriptor (close-on-exec), or -errno.  Do not close it. */

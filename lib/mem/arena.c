@@ -108,7 +108,8 @@ static void *map(int fd, uint64_t size)
 
 	if (base == MAP_FAILED)
 		return NULL;
-	if (munlock(base, size) != 0 || mprotect(base, size, PROT_READ | PROT_WRITE) != 0) {
+	munlock(base, size);
+	if (mprotect(base, size, PROT_READ | PROT_WRITE) != 0) {
 		munmap(base, size);
 		return NULL;
 	}
@@ -125,6 +126,7 @@ static void publish(int fd, char *base, const struct ft__arena_header *h)
 	ft__arena.header = (struct ft__arena_header *)base;
 	ft__arena.spans = h->spans;
 	ft__arena.hint_words = h->hint_words;
+	ft__arena.slot = (struct ft__slot *)(base + h->slots_at);
 	ft__arena.span = (uint64_t *)(base + h->spans_at);
 	ft__arena.hint = (uint64_t *)(base + h->hints_at);
 	ft__arena.data = base + h->data_at;

@@ -54,7 +54,8 @@ struct ft__arena {
 	uint32_t forked; /* 1 in a child of a plain fork() */
 	struct ft__arena_header *header;
 	uint64_t spans, hint_words; /* trusted, as size is */
-	uint64_t *span, *hint;      /* the tables in the mapping */
+	struct ft__slot *slot;      /* the tables in the mapping */
+	uint64_t *span, *hint;
 	char *data;
 };
 extern struct ft__arena ft__arena;

@@ -74,7 +74,7 @@ static int adopt(uint32_t owner, struct ft__slot *slot)
 /* Only slots that are LIVE: those the dead had only reserved are its own. */
 static int adopt_orphans(uint32_t dead)
 {
-	struct ft__slot *slots = (void *)(ft__arena.base + ft__arena.header->slots_at);
+	struct ft__slot *slots = ft__arena.slot;
 	uint32_t high = ft__load32_relaxed(&ft__arena.header->slots_high);
 	int rc = 0;
 
