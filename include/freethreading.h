@@ -9,8 +9,13 @@
 #include <freethreading/base.h>
 #include <freethreading/arena.h>
 #include <freethreading/lock.h>
+#include <freethreading/rlock.h>
+#include <freethreading/semaphore.h>
+#include <freethreading/condition.h>
 #include <freethreading/event.h>
+#include <freethreading/barrier.h>
 #include <freethreading/queue.h>
+#include <freethreading/simple_queue.h>
 #include <freethreading/place.h>
 #include <freethreading/worker.h>
 #include <freethreading/spawner.h>
