@@ -40,6 +40,8 @@ static const struct text texts[] = {
 	{ EOVERFLOW, "a counter is at its limit" },
 	{ ENOTSUP, "this kind of object cannot do it" },
 	{ ESTALE, "the block behind the handle was freed" },
+	{ EMSGSIZE, "the item is too large for its place" },
+	{ EALREADY, "it had happened already" },
 	{ ETIMEDOUT, "the deadline passed" },
 	{ ECANCELED, "it was cancelled" },
 	{ EOWNERDEAD, "the last owner of the lock, or the worker that ran the task, died" },
