@@ -20,9 +20,10 @@
  *   bell            sync/bell.h: submitter's process waits, workers ring
  *   idle            worker: sets its bit, then looks once more, then parks, and
  *                   clears it;                     submitter: pushed, or changed
- *                   submitter: clears it when it   the state, then looks at the
- *                   takes upon itself to wake the  bits (seq_cst both sides: one
- *                   worker, or after its death     of the two sees the other)
+ *                   submitter, or a worker that    the state, then looks at the
+ *                   goes busy: clears it when it   bits (seq_cst both sides: one
+ *                   takes upon itself to call the  of the two sees the other)
+ *                   worker
  *   line.in         submitter pushes, worker pops, thieves peek
  *   line.out        worker pushes, submitter pops
  *   line.call       whoever took the idle bit:     worker: parks on the value that it
@@ -40,6 +41,9 @@
  *                   seat no more, release; the     (acquire)
  *                   submitter: 0 before the next
  *   line.stolen     worker                         submitter: for looking
+ *
+ * A worker may die between clearing somebody's idle bit and the call: after
+ * each death the submitter calls everybody.
  *
  * "Submitter" is any thread of the opening process that holds the pool's
  * private lock.

@@ -27,7 +27,7 @@ int ft_future_wait(struct ft_future *future, ft_deadline deadline)
 
 	if (rc || is_done(future))
 		return rc;
-	struct ft__waiter waiter = { .ready = has_ended, .ctx = future, .mode = FT__BELL_EACH };
+	struct ft__vigil waiter = { .ready = has_ended, .ctx = future, .mode = FT__BELL_EACH };
 	return ft__wait(future->pool, &waiter, true, deadline);
 }
 

@@ -23,7 +23,7 @@ void ft__wake_leader(struct ft_pool *pool)
 	ft__bell_ring(&pool->board.control->bell, true);
 }
 
-static void wake(struct ft_pool *pool, struct ft__waiter *waiter)
+static void wake(struct ft_pool *pool, struct ft__vigil *waiter)
 {
 	if (waiter == pool->leader) {
 		ft__wake_leader(pool);
@@ -36,7 +36,7 @@ static void wake(struct ft_pool *pool, struct ft__waiter *waiter)
 
 void ft__wake_ready(struct ft_pool *pool)
 {
-	for (struct ft__waiter *waiter = pool->waiters; waiter; waiter = waiter->next) {
+	for (struct ft__vigil *waiter = pool->waiters; waiter; waiter = waiter->next) {
 		if (waiter->asleep && waiter->ready(waiter->ctx))
 			wake(pool, waiter);
 	}
@@ -67,14 +67,14 @@ void ft__tend(struct ft_pool *pool)
 
 static uint32_t mode_wanted(const struct ft_pool *pool)
 {
-	for (const struct ft__waiter *waiter = pool->waiters; waiter; waiter = waiter->next) {
+	for (const struct ft__vigil *waiter = pool->waiters; waiter; waiter = waiter->next) {
 		if (waiter->mode == FT__BELL_EACH)
 			return FT__BELL_EACH;
 	}
 	return FT__BELL_LAZY;
 }
 
-static void enter(struct ft_pool *pool, struct ft__waiter *waiter)
+static void enter(struct ft_pool *pool, struct ft__vigil *waiter)
 {
 	waiter->turn = 0;
 	waiter->asleep = false;
@@ -91,7 +91,7 @@ static void enter(struct ft_pool *pool, struct ft__waiter *waiter)
 		ft__bell_ring(bell, true);
 }
 
-static void leave(struct ft_pool *pool, struct ft__waiter *waiter)
+static void leave(struct ft_pool *pool, struct ft__vigil *waiter)
 {
 	if (waiter->prev)
 		waiter->prev->next = waiter->next;
@@ -114,7 +114,7 @@ static uint32_t park_flags(const struct ft_pool *pool)
 	return FT_PRIVATE | (pool->options.flags & FT_INTERRUPTIBLE);
 }
 
-static int follow(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline deadline)
+static int follow(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline deadline)
 {
 	waiter->turn = 0;
 	waiter->asleep = true;
@@ -126,7 +126,7 @@ static int follow(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline d
 }
 
 /* Results may come at once: a hand-over by cache line is far cheaper. */
-static bool spin(const struct ft_pool *pool, const struct ft__waiter *waiter)
+static bool spin(const struct ft_pool *pool, const struct ft__vigil *waiter)
 {
 	struct ft__spin turn = { 0 };
 
@@ -149,7 +149,7 @@ static ft_deadline earliest(const struct ft_pool *pool, ft_deadline deadline)
 }
 
 /* The last look comes after `asleep`: whoever publishes later will ring. */
-static int doze(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline deadline)
+static int doze(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline deadline)
 {
 	struct ft__bell *bell = &pool->board.control->bell;
 	uint32_t seen = ft__load32_acquire(&bell->word); /* the ringer's +1 */
@@ -171,7 +171,7 @@ static int doze(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline dea
 	return rc == -EINTR ? rc : 0;
 }
 
-static int lead(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline deadline)
+static int lead(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline deadline)
 {
 	waiter->turn = 0;
 	pool->leader = waiter;
@@ -183,7 +183,7 @@ static int lead(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline dea
 	return stir ? 0 : doze(pool, waiter, deadline);
 }
 
-static int look(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline deadline)
+static int look(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline deadline)
 {
 	if (ft__member_wanted(pool)) {
 		ft__pool_unlock(pool);
@@ -198,7 +198,7 @@ static int look(struct ft_pool *pool, struct ft__waiter *waiter, ft_deadline dea
 	return lead(pool, waiter, deadline);
 }
 
-int ft__wait(struct ft_pool *pool, struct ft__waiter *waiter, bool interruptible,
+int ft__wait(struct ft_pool *pool, struct ft__vigil *waiter, bool interruptible,
 	     ft_deadline deadline)
 {
 	bool heeds = interruptible && (pool->options.flags & FT_INTERRUPTIBLE);

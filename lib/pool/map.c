@@ -169,7 +169,7 @@ static void withdraw(struct map *map)
 
 static int map_run(struct map *map)
 {
-	struct ft__waiter waiter = { .ready = wants_attention, .ctx = map,
+	struct ft__vigil waiter = { .ready = wants_attention, .ctx = map,
 				     .mode = FT__BELL_LAZY };
 	int rc = 0;
 

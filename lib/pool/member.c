@@ -87,9 +87,16 @@ static void line_clear(struct ft_pool *pool, uint32_t seat)
 	ft__store32_relaxed(&line->left, 0);
 	/* Release: the successor's CAS comes after all of the above. */
 	ft__store32_release(&line->holder, 0);
-	/* What it was to do, or had been called for, may have to be stolen. */
-	if (pool->live)
-		ft__board_call_any(&pool->board);
+}
+
+/* What the dead was to do, or had been called for, is for others to steal; and
+ * it may have died when it had taken somebody's idle bit, but not called yet. */
+static void call_all(struct ft_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->board.seats; i++) {
+		ft__board_take_idle_seat(&pool->board, i);
+		ft__board_call(&pool->board, i);
+	}
 }
 
 static void stay_ends(struct ft_pool *pool, uint32_t seat, bool ended, bool left)
@@ -104,8 +111,10 @@ static void stay_ends(struct ft_pool *pool, uint32_t seat, bool ended, bool left
 	chair->member = NULL;
 	pool->vacant++;
 	line_clear(pool, seat);
-	if (!left)
+	if (!left) {
+		call_all(pool);
 		count_death(pool, &exit, !chair->ended);
+	}
 	if (ended) {
 		member_free(pool, member);
 		return;

@@ -272,7 +272,7 @@ int ft_pool_join(struct ft_pool *pool, ft_deadline deadline)
 	ft__pool_unlock(pool);
 	if (rc)
 		return rc;
-	struct ft__waiter waiter = { .ready = is_deserted, .ctx = pool, .mode = FT__BELL_LAZY };
+	struct ft__vigil waiter = { .ready = is_deserted, .ctx = pool, .mode = FT__BELL_LAZY };
 	rc = ft__wait(pool, &waiter, true, deadline);
 	if (!rc)
 		rc = join_stragglers(pool, deadline);
@@ -416,7 +416,7 @@ int ft_pool_next_in(struct ft_pool *pool, uint64_t group, struct ft_future **fut
 	if (rc || !future)
 		return rc ? rc : -EINVAL;
 	struct news_wanted wanted = { .pool = pool, .group = group };
-	struct ft__waiter waiter = { .ready = has_news, .ctx = &wanted, .mode = FT__BELL_EACH };
+	struct ft__vigil waiter = { .ready = has_news, .ctx = &wanted, .mode = FT__BELL_EACH };
 	do {
 		rc = ft__wait(pool, &waiter, true, deadline);
 		if (rc)

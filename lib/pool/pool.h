@@ -94,13 +94,13 @@ struct ft__chair {
 
 /* ---- waiting ---- */
 
-struct ft__waiter {
+struct ft__vigil {
 	bool (*ready)(void *ctx); /* locked */
 	void *ctx;
 	uint32_t mode;            /* FT__BELL_EACH or FT__BELL_LAZY */
 	uint32_t turn;            /* private futex: 1 when it is to look again */
 	bool asleep;              /* parked on turn, or in the collector */
-	struct ft__waiter *next, *prev;
+	struct ft__vigil *next, *prev;
 };
 
 struct ft_pool {
@@ -134,8 +134,8 @@ struct ft_pool {
 	ft_deadline hire_at;       /* not before */
 	struct ft_worker_exit last_death;
 
-	struct ft__waiter *waiters, *last_waiter;
-	struct ft__waiter *leader; /* one of them, or NULL */
+	struct ft__vigil *waiters, *last_waiter;
+	struct ft__vigil *leader; /* one of them, or NULL */
 
 	uint64_t ids, ended, cancelled, lost, hires, sleeps;
 };
@@ -189,7 +189,7 @@ void ft__wake_ready(struct ft_pool *pool);
 void ft__wake_leader(struct ft_pool *pool);
 /* Not locked.  Drives the pool until ready(ctx) holds.  0; -ETIMEDOUT; -EINTR
  * where the pool is FT_INTERRUPTIBLE and `interruptible`. */
-int ft__wait(struct ft_pool *pool, struct ft__waiter *waiter, bool interruptible,
+int ft__wait(struct ft_pool *pool, struct ft__vigil *waiter, bool interruptible,
 	     ft_deadline deadline);
 
 /* submit.c */

@@ -194,7 +194,7 @@ static unsigned waiters(struct ft_pool *pool)
 	unsigned count = 0;
 
 	ft__pool_lock(pool);
-	for (struct ft__waiter *waiter = pool->waiters; waiter; waiter = waiter->next)
+	for (struct ft__vigil *waiter = pool->waiters; waiter; waiter = waiter->next)
 		count++;
 	ft__pool_unlock(pool);
 	return count;

@@ -3,9 +3,12 @@
  * program runs itself once for each. */
 #include <dirent.h>
 #include <fcntl.h>
-#include <seccomp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "pool_tools.h"
 
@@ -1050,19 +1053,23 @@ static void ladders(const char *mode)
 
 /* ---- a sandbox that refuses what Docker refuses ---- */
 
+#define REFUSE(call, error)                                                                   \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),                                      \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (error))
+
 static int confine(void)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	int rc = filter ? 0 : -ENOMEM;
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		REFUSE(SYS_io_uring_setup, EPERM),
+		REFUSE(SYS_clone3, ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
 
-	if (!rc)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(io_uring_setup), 0);
-	if (!rc)
-		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	if (!rc)
-		rc = seccomp_load(filter);
-	seccomp_release(filter);
-	return rc;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return -errno;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ? -errno : 0;
 }
 
 static int run_confined_threads(void)
