@@ -41,6 +41,8 @@ struct ft__arena_header {
 	/* atomic: no slot at or above was ever used; any process raises it */
 	uint32_t slots_high FT__ALIGNED(FT__CACHE_LINE);
 	uint32_t spans_high; /* atomic: same for spans; any process raises it */
+	uint32_t slots_free; /* atomic: used slots that are free again, about; any */
+	uint32_t reserved;
 	uint64_t tickets;    /* atomic: a counter for names and numbers; any */
 	uint64_t warm;       /* atomic: free spans that keep their pages, about; any */
 };

@@ -125,8 +125,7 @@ static uint32_t take_new(uint32_t process)
 	return owner;
 }
 
-/* Used slots first, in turn, so that generations come round late. */
-static uint32_t take_any(uint32_t process)
+static uint32_t take_used(uint32_t process)
 {
 	uint32_t high = slots_high(), from = ft__load32_relaxed(&next_index);
 
@@ -135,10 +134,31 @@ static uint32_t take_any(uint32_t process)
 
 	uint32_t owner = take_between(from, high, process);
 
-	if (!owner)
-		owner = take_between(0, from, process);
-	if (!owner)
+	return owner ? owner : take_between(0, from, process);
+}
+
+/* How many used slots are free: only a hint, which spares a search in vain.  A
+ * death may leave it too low; then the slot waits until there are no new ones. */
+static void count_free(uint32_t more)
+{
+	uint32_t *count = &ft__arena.header->slots_free, seen = ft__load32_relaxed(count);
+
+	while ((more == 1 || seen) && !ft__cas32_seq_cst(count, &seen, seen + more))
+		;
+}
+
+/* Used slots first, in turn, so that generations come round late. */
+static uint32_t take_any(uint32_t process)
+{
+	bool some = ft__load32_relaxed(&ft__arena.header->slots_free);
+	uint32_t owner = some ? take_used(process) : 0;
+
+	if (owner)
+		count_free(UINT32_MAX);
+	else
 		owner = take_new(process);
+	if (!owner)
+		owner = take_used(process);
 	if (owner)
 		ft__store32_relaxed(&next_index, (owner & FT__SLOT_INDEX) + 1);
 	return owner;
@@ -291,9 +311,11 @@ void ft__slot_free(uint32_t owner)
 	uint64_t seen = ft__load64_acquire(&slot->head); /* pairs with the other CASes */
 
 	/* Seq_cst, so release: the next taker's stores come after ours. */
-	while (owner_in(owner & FT__SLOT_INDEX, word_of(seen)) == owner &&
-	       !ft__cas64_seq_cst(&slot->head, &seen, head(generation | FT__SLOT_FREE, 0)))
-		;
+	while (owner_in(owner & FT__SLOT_INDEX, word_of(seen)) == owner)
+		if (ft__cas64_seq_cst(&slot->head, &seen, head(generation | FT__SLOT_FREE, 0))) {
+			count_free(1);
+			return;
+		}
 }
 
 int ft__slot_adopt(uint32_t owner)
@@ -331,7 +353,7 @@ uint32_t ft__slot_count(void)
 	uint32_t high = slots_high(), count = 0;
 
 	for (uint32_t i = 0; i < high; i++)
-		count += (ft__load32_relaxed(&ft__arena.slot[i].word) & FT__SLOT_STATE) != FT__SLOT_FREE;
+		count += owner_in(i, ft__load32_relaxed(&ft__arena.slot[i].word)) != 0;
 	return count;
 }
 

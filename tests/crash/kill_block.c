@@ -323,7 +323,8 @@ static int reserve(void)
 static int leave_a_mess(void *arg)
 {
 	void *run = get(3 * FT__SPAN);
-	uint64_t *span = &ft__arena.span[(uint64_t)((char *)run - ft__arena.data) >> FT__SPAN_SHIFT];
+	uint64_t at = (uint64_t)((char *)run - ft__arena.data) >> FT__SPAN_SHIFT;
+	uint64_t *span = &ft__arena.span[at];
 
 	(void)arg;
 	get(10);

@@ -17,7 +17,11 @@
 #include "mem/arena.h"
 #include "mem/slot.h"
 
+#if defined(FT__TSAN) || defined(__SANITIZE_ADDRESS__) || defined(__clang__)
+#define CHILD_SECONDS 110 /* sanitizers take their time */
+#else
 #define CHILD_SECONDS 50
+#endif
 
 /* In children cmocka's asserts would jump into the parent's runner. */
 #define REQUIRE(what)                                                                         \
