@@ -82,7 +82,7 @@ static PyObject *event_repr(PyObject *op)
 
 	if (core_shared_check(self) == 0)
 		how = ft_event_is_set(self->block) ? "set" : "unset";
-	return PyUnicode_FromFormat("<Event(%s) at %p>", how, op);
+	return PyUnicode_FromFormat("<Event at %p %s>", op, how);
 }
 
 static PyObject *event_reduce(PyObject *op, PyObject *unused)

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "convert.h"
+#include "lock.h"
 #include "shared.h"
 
 const struct core_kind core_lock_kind = {
@@ -39,11 +40,11 @@ static PyObject *lock_orphaned(struct core_shared *self)
 
 	if (rc)
 		return core_raise(rc);
-	core_raise_owner_died(self->state, pid);
+	core_raise_owner_died(self->state, pid, "the lock itself is free again");
 	return NULL;
 }
 
-static PyObject *lock_take(struct core_shared *self, ft_deadline deadline)
+PyObject *core_lock_take(struct core_shared *self, ft_deadline deadline)
 {
 	int rc = core_shared_check(self);
 
@@ -62,15 +63,13 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
 	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
 	    core_block_deadline(given[0], given[1], &deadline))
 		return NULL;
-	return lock_take((struct core_shared *)op, deadline);
+	return core_lock_take((struct core_shared *)op, deadline);
 }
 
-static PyObject *lock_release(PyObject *op, PyObject *unused)
+PyObject *core_lock_drop(struct core_shared *self)
 {
-	struct core_shared *self = (struct core_shared *)op;
 	int rc = core_shared_check(self);
 
-	(void)unused;
 	if (!rc)
 		rc = ft_lock_release(self->block);
 	if (rc == -EPERM) {
@@ -78,6 +77,12 @@ static PyObject *lock_release(PyObject *op, PyObject *unused)
 		return NULL;
 	}
 	return core_none(rc);
+}
+
+static PyObject *lock_release(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return core_lock_drop((struct core_shared *)op);
 }
 
 static PyObject *lock_locked(PyObject *op, PyObject *unused)
@@ -92,7 +97,7 @@ static PyObject *lock_locked(PyObject *op, PyObject *unused)
 static PyObject *lock_enter(PyObject *op, PyObject *unused)
 {
 	(void)unused;
-	return lock_take((struct core_shared *)op, FT_FOREVER);
+	return core_lock_take((struct core_shared *)op, FT_FOREVER);
 }
 
 static PyObject *lock_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
@@ -134,7 +139,7 @@ static PyMethodDef lock_methods[] = {
 	  "locked($self, /)\n--\n\nTrue if somebody holds the lock now." },
 	{ "__enter__", lock_enter, METH_NOARGS,
 	  "__enter__($self, /)\n--\n\nTakes the lock, waiting for ever; returns True." },
-	{ "__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL,
+	{ "__exit__", CORE_EXIT(lock_exit),
 	  "__exit__($self, /, *args)\n--\n\nFrees the lock." },
 	{ "__reduce__", lock_reduce, METH_NOARGS,
 	  "__reduce__($self, /)\n--\n\nPickles the lock's handle: the copy is the same lock." },

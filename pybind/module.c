@@ -24,15 +24,15 @@ struct core_state *core_state_of_type(PyTypeObject *type)
 	return NULL;
 }
 
-void core_raise_owner_died(struct core_state *state, pid_t pid)
+void core_raise_owner_died(struct core_state *state, pid_t pid, const char *outcome)
 {
 	PyObject *number = PyLong_FromLong(pid), *text = NULL, *error = NULL;
 
 	if (number)
 		text = PyUnicode_FromFormat(
 			"the worker with pid %S died while it held this lock; what the lock "
-			"protects may be half-changed (the lock itself is free again)",
-			number);
+			"protects may be half-changed (%s)",
+			number, outcome);
 	if (text)
 		error = PyObject_CallOneArg(state->owner_died, text);
 	if (error && PyObject_SetAttrString(error, "pid", number) == 0)
@@ -56,7 +56,8 @@ static int import_names(struct core_state *state)
 	return import_name("pickle", "dumps", &state->dumps) ||
 			       import_name("pickle", "loads", &state->loads) ||
 			       import_name("queue", "Full", &state->full) ||
-			       import_name("queue", "Empty", &state->empty)
+			       import_name("queue", "Empty", &state->empty) ||
+			       import_name("threading", "BrokenBarrierError", &state->broken)
 		       ? -1
 		       : 0;
 }
@@ -79,9 +80,9 @@ static int add_exception(PyObject *module, struct core_state *state)
 		       -1;
 }
 
-static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, PyTypeObject **type)
 {
-	*type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+	*type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
 	return *type ? PyModule_AddType(module, *type) : -1;
 }
 
@@ -91,17 +92,27 @@ static int add_types(PyObject *module, struct core_state *state)
 		PyType_Spec *spec;
 		PyTypeObject **type;
 	} types[] = {
-		{ &core_lock_spec, &state->lock },	 { &core_event_spec, &state->event },
-		{ &core_queue_spec, &state->queue },	 { &core_spawner_spec, &state->spawner },
-		{ &core_child_spec, &state->child },	 { &core_pool_spec, &state->pool },
-		{ &core_ticket_spec, &state->ticket }, { &core_seat_spec, &state->seat },
+		{ &core_lock_spec, &state->lock },
+		{ &core_rlock_spec, &state->rlock },
+		{ &core_condition_spec, &state->condition },
+		{ &core_semaphore_spec, &state->semaphore },
+		{ &core_event_spec, &state->event },
+		{ &core_barrier_spec, &state->barrier },
+		{ &core_queue_spec, &state->queue },
+		{ &core_simple_queue_spec, &state->simple_queue },
+		{ &core_spawner_spec, &state->spawner },
+		{ &core_child_spec, &state->child },
+		{ &core_pool_spec, &state->pool },
+		{ &core_ticket_spec, &state->ticket },
+		{ &core_seat_spec, &state->seat },
 		{ &core_task_spec, &state->task },
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (add_type(module, types[i].spec, types[i].type))
+		if (add_type(module, types[i].spec, NULL, types[i].type))
 			return -1;
-	return 0;
+	return add_type(module, &core_bounded_semaphore_spec, state->semaphore,
+			&state->bounded_semaphore);
 }
 
 static int add_functions(PyObject *module, struct core_state *state)
@@ -133,10 +144,17 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->full);
 	Py_VISIT(state->empty);
 	Py_VISIT(state->owner_died);
+	Py_VISIT(state->broken);
 	Py_VISIT(state->attach);
 	Py_VISIT(state->lock);
+	Py_VISIT(state->rlock);
+	Py_VISIT(state->condition);
+	Py_VISIT(state->semaphore);
+	Py_VISIT(state->bounded_semaphore);
 	Py_VISIT(state->event);
+	Py_VISIT(state->barrier);
 	Py_VISIT(state->queue);
+	Py_VISIT(state->simple_queue);
 	Py_VISIT(state->spawner);
 	Py_VISIT(state->child);
 	Py_VISIT(state->pool);
@@ -155,10 +173,17 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->full);
 	Py_CLEAR(state->empty);
 	Py_CLEAR(state->owner_died);
+	Py_CLEAR(state->broken);
 	Py_CLEAR(state->attach);
 	Py_CLEAR(state->lock);
+	Py_CLEAR(state->rlock);
+	Py_CLEAR(state->condition);
+	Py_CLEAR(state->semaphore);
+	Py_CLEAR(state->bounded_semaphore);
 	Py_CLEAR(state->event);
+	Py_CLEAR(state->barrier);
 	Py_CLEAR(state->queue);
+	Py_CLEAR(state->simple_queue);
 	Py_CLEAR(state->spawner);
 	Py_CLEAR(state->child);
 	Py_CLEAR(state->pool);

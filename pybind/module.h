@@ -23,8 +23,10 @@ struct core_state {
 	PyObject *dumps, *loads; /* of pickle */
 	PyObject *full, *empty;  /* of queue */
 	PyObject *owner_died;    /* OwnerDiedError */
+	PyObject *broken;        /* threading.BrokenBarrierError */
 	PyObject *attach;        /* what a pickled primitive calls */
-	PyTypeObject *lock, *event, *queue;
+	PyTypeObject *lock, *rlock, *condition, *event, *barrier;
+	PyTypeObject *semaphore, *bounded_semaphore, *queue, *simple_queue;
 	PyTypeObject *spawner, *child;
 	PyTypeObject *pool, *ticket;
 	PyTypeObject *seat, *task;
@@ -38,10 +40,14 @@ struct core_state *core_state_of_type(PyTypeObject *type);
 /* A method's entry for METH_FASTCALL | METH_KEYWORDS. */
 #define CORE_FAST(function) \
 	(PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+/* The same for METH_FASTCALL: __exit__, whose arguments say nothing. */
+#define CORE_EXIT(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL
 /* Copies of more bytes than this are made with the GIL released. */
 #define CORE_BIG ((size_t)64 << 10)
 
-extern PyType_Spec core_lock_spec, core_event_spec, core_queue_spec;
+extern PyType_Spec core_lock_spec, core_rlock_spec, core_condition_spec;
+extern PyType_Spec core_semaphore_spec, core_bounded_semaphore_spec;
+extern PyType_Spec core_event_spec, core_barrier_spec, core_queue_spec, core_simple_queue_spec;
 extern PyType_Spec core_spawner_spec, core_child_spec;
 extern PyType_Spec core_pool_spec, core_ticket_spec;
 extern PyType_Spec core_seat_spec, core_task_spec;
@@ -50,7 +56,8 @@ extern PyType_Spec core_seat_spec, core_task_spec;
 extern PyMethodDef core_shared_functions[], core_serve_functions[];
 extern PyMethodDef core_place_functions[], core_info_functions[];
 
-/* An OwnerDiedError that names `pid` is set as the exception. */
-void core_raise_owner_died(struct core_state *state, pid_t pid);
+/* An OwnerDiedError that names `pid` is set as the exception; its text ends with
+ * what has become of the lock. */
+void core_raise_owner_died(struct core_state *state, pid_t pid, const char *outcome);
 
 #endif

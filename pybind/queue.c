@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "convert.h"
+#include "item.h"
 #include "shared.h"
 
 struct core_queue {
@@ -23,10 +24,6 @@ const struct core_kind core_queue_kind = {
 	.type = offsetof(struct core_state, queue),
 	.destroy = queue_destroy,
 };
-
-/* Items up to this many bytes are unpickled from a copy, which costs less than
- * the memoryview that spares it. */
-#define SMALL_ITEM 4096
 
 static int queue_init(void *block, void *ctx)
 {
@@ -83,17 +80,6 @@ static int put_bytes(PyObject *op, PyObject *bytes, ft_deadline deadline)
 	return rc ? rc : core_wait(put_call, &put, deadline, put.size > CORE_BIG);
 }
 
-static PyObject *pickled(struct core_state *state, PyObject *item)
-{
-	PyObject *bytes = PyObject_CallFunction(state->dumps, "Oi", item, 5);
-
-	if (bytes && !PyBytes_Check(bytes)) {
-		PyErr_SetString(PyExc_TypeError, "pickle.dumps did not return bytes");
-		Py_CLEAR(bytes);
-	}
-	return bytes;
-}
-
 static PyObject *put_item(PyObject *op, PyObject *item, ft_deadline deadline)
 {
 	struct core_queue *self = (struct core_queue *)op;
@@ -102,7 +88,7 @@ static PyObject *put_item(PyObject *op, PyObject *item, ft_deadline deadline)
 
 	if (atomic_load(&self->closed))
 		return raise_closed(op);
-	bytes = pickled(self->base.state, item);
+	bytes = core_item_dumps(self->base.state, item);
 	if (!bytes)
 		return NULL;
 	rc = put_bytes(op, bytes, deadline);
@@ -145,27 +131,11 @@ static int get_call(void *ctx, ft_deadline deadline)
 	return ft_queue_get(get->queue, &get->block, &get->size, deadline);
 }
 
-static PyObject *unpickled(struct core_state *state, char *data, size_t size)
-{
-	PyObject *bytes, *item;
-
-	if (size <= SMALL_ITEM)
-		bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)size);
-	else
-		bytes = PyMemoryView_FromMemory(data, (Py_ssize_t)size, PyBUF_READ);
-	if (!bytes)
-		return NULL;
-	item = PyObject_CallOneArg(state->loads, bytes);
-	Py_DECREF(bytes);
-	return item;
-}
-
 static PyObject *get_item(PyObject *op, ft_deadline deadline)
 {
 	struct core_state *state = ((struct core_shared *)op)->state;
 	struct get_call get = { .block = NULL };
 	int rc = queue_check(op, &get.queue);
-	PyObject *item;
 
 	if (!rc)
 		rc = core_wait(get_call, &get, deadline, 0);
@@ -175,9 +145,7 @@ static PyObject *get_item(PyObject *op, ft_deadline deadline)
 		PyErr_Format(PyExc_EOFError, "Queue %R is closed and empty", op);
 	if (rc)
 		return core_raise(rc);
-	item = unpickled(state, get.block, get.size);
-	ft_block_free(get.block);
-	return item;
+	return core_item_loads(state, get.block, get.size);
 }
 
 static PyObject *queue_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,

@@ -168,8 +168,11 @@ PyObject *core_shared_reduce(PyObject *op, const struct core_kind *kind)
 
 static const struct core_kind *kind_named(PyObject *name)
 {
-	static const struct core_kind *const kinds[] = { &core_lock_kind, &core_event_kind,
-							 &core_queue_kind };
+	static const struct core_kind *const kinds[] = {
+		&core_lock_kind,      &core_rlock_kind,		    &core_condition_kind,
+		&core_semaphore_kind, &core_bounded_semaphore_kind, &core_event_kind,
+		&core_barrier_kind,   &core_queue_kind,		    &core_simple_queue_kind,
+	};
 
 	for (size_t i = 0; PyUnicode_Check(name) && i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (PyUnicode_CompareWithASCIIString(name, kinds[i]->name) == 0)
@@ -187,24 +190,12 @@ static PyObject *raise_gone(const struct core_kind *kind)
 	return NULL;
 }
 
-static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
-			PyObject *kwnames)
+static PyObject *attach_kind(struct core_state *state, const struct core_kind *kind,
+			     uint64_t handle)
 {
-	static const char *const names[] = { "typename", "handle", NULL };
-	struct core_state *state = core_state(module);
-	const struct core_kind *kind;
-	PyObject *given[2];
-	uint64_t handle;
 	void *block;
-	int rc;
+	int rc = ft_block_at(handle, &block);
 
-	if (core_args("attach", names, 2, args, nargs, kwnames, given))
-		return NULL;
-	kind = kind_named(given[0]);
-	handle = kind ? PyLong_AsUnsignedLongLong(given[1]) : 0;
-	if (PyErr_Occurred())
-		return NULL;
-	rc = ft_block_at(handle, &block);
 	if (rc == -ESTALE || (rc == 0 && ft_block_size(block) != kind->size))
 		return raise_gone(kind);
 	if (rc)
@@ -213,11 +204,41 @@ static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t narg
 			  hold_again(handle, kind));
 }
 
+static int complete(PyObject *op, const struct core_kind *kind, PyObject *extra)
+{
+	if (kind->complete)
+		return kind->complete(op, extra);
+	if (extra)
+		PyErr_Format(PyExc_TypeError, "a %s travels by its handle alone", kind->name);
+	return extra ? -1 : 0;
+}
+
+static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+			PyObject *kwnames)
+{
+	static const char *const names[] = { "typename", "handle", "lock", NULL };
+	const struct core_kind *kind;
+	PyObject *given[3], *op;
+	uint64_t handle;
+
+	if (core_args("attach", names, 2, args, nargs, kwnames, given))
+		return NULL;
+	kind = kind_named(given[0]);
+	handle = kind ? PyLong_AsUnsignedLongLong(given[1]) : 0;
+	if (PyErr_Occurred())
+		return NULL;
+	op = attach_kind(core_state(module), kind, handle);
+	if (op && complete(op, kind, given[2]))
+		Py_CLEAR(op);
+	return op;
+}
+
 PyMethodDef core_shared_functions[] = {
 	{ "attach", CORE_FAST(attach),
-	  "attach($module, typename, handle)\n--\n\n"
-	  "The Lock, Event or Queue behind a handle: what unpickling one calls.\n\n"
-	  "typename is \"Lock\", \"Event\" or \"Queue\"; handle is the int that its __reduce__\n"
-	  "gave.  Raises ValueError if the process that made it has dropped it meanwhile." },
+	  "attach($module, typename, handle, lock=None)\n--\n\n"
+	  "The Lock, Event, Queue or other primitive behind a handle: what unpickling one calls.\n\n"
+	  "typename is \"Lock\", \"Event\" and so on; handle is the int that its __reduce__ gave;\n"
+	  "lock is what a Condition, and nothing else, works with.  Raises ValueError if the\n"
+	  "process that made it has dropped it meanwhile." },
 	{ NULL, NULL, 0, NULL },
 };

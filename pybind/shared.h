@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What Lock, Event and Queue have in common: a Python object over an arena
- * block, that travels by pickling the block's handle.
+ * What Lock, Event, Queue and the others have in common: a Python object over an
+ * arena block, that travels by pickling the block's handle.
  *
  * In the process that made the block, all its Python objects share one hold;
  * the last of them frees the block.  In other processes an object only points
@@ -29,8 +29,14 @@ struct core_kind {
 	size_t size;                 /* of the struct in the block */
 	size_t type;                 /* offset of the type in struct core_state */
 	int (*destroy)(void *block); /* before the block is freed; may be NULL */
+	/* Gives a new copy what came with the handle (NULL: nothing).  0 or -1;
+	 * may be NULL where nothing comes. */
+	int (*complete)(PyObject *op, PyObject *extra);
 };
-extern const struct core_kind core_lock_kind, core_event_kind, core_queue_kind;
+extern const struct core_kind core_lock_kind, core_rlock_kind, core_condition_kind;
+extern const struct core_kind core_semaphore_kind, core_bounded_semaphore_kind;
+extern const struct core_kind core_event_kind, core_barrier_kind;
+extern const struct core_kind core_queue_kind, core_simple_queue_kind;
 
 /* A new object of `type`, a type of ours or a subclass, over a new block that
  * `init` has made into something.  NULL on failure. */

@@ -21,7 +21,19 @@ import os as _os
 from multiprocessing import process as _process_module
 
 from . import _backend
-from ._core import Event, Lock, OwnerDiedError, Queue, version as _version
+from ._core import (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    Lock,
+    OwnerDiedError,
+    Queue,
+    RLock,
+    Semaphore,
+    SimpleQueue,
+    version as _version,
+)
 
 __version__ = _version()
 
@@ -38,10 +50,16 @@ from ._pool import WorkerPool
 from ._process import Worker
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
     "Event",
     "Lock",
     "OwnerDiedError",
     "Queue",
+    "RLock",
+    "Semaphore",
+    "SimpleQueue",
     "Worker",
     "WorkerDiedError",
     "WorkerPool",

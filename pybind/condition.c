@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT */
+#include "module.h"
+
+#include <errno.h>
+
+#include "convert.h"
+#include "lock.h"
+#include "shared.h"
+
+struct core_condition {
+	struct core_shared base;
+	struct core_shared *lock; /* set once, before anybody else knows the object */
+	int recursive;            /* lock is an RLock; as lock */
+};
+
+static struct core_condition *condition_of(PyObject *op)
+{
+	return (struct core_condition *)op;
+}
+
+/* 0, or -1 with TypeError. */
+static int set_lock(struct core_condition *self, PyObject *lock)
+{
+	const struct core_state *state = self->base.state;
+
+	self->recursive = PyObject_TypeCheck(lock, state->rlock);
+	if (!self->recursive && !PyObject_TypeCheck(lock, state->lock)) {
+		PyErr_Format(PyExc_TypeError,
+			     "lock must be a freethreading Lock or RLock, not %.100s",
+			     Py_TYPE(lock)->tp_name);
+		return -1;
+	}
+	Py_INCREF(lock);
+	self->lock = (struct core_shared *)lock;
+	return 0;
+}
+
+static int condition_complete(PyObject *op, PyObject *extra)
+{
+	if (extra)
+		return set_lock(condition_of(op), extra);
+	PyErr_SetString(PyExc_TypeError, "a Condition travels with its lock");
+	return -1;
+}
+
+const struct core_kind core_condition_kind = {
+	.name = "Condition",
+	.size = sizeof(struct ft_condition),
+	.type = offsetof(struct core_state, condition),
+	.complete = condition_complete,
+};
+
+static int condition_init(void *block, void *ctx)
+{
+	(void)ctx;
+	return ft_condition_init(block, FT_SHARED | FT_INTERRUPTIBLE);
+}
+
+static PyObject *condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = { "lock", NULL };
+	struct core_state *state = core_state_of_type(type);
+	PyObject *lock = Py_None, *op;
+
+	if (!state || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Condition", names, &lock))
+		return NULL;
+	lock = lock == Py_None ? PyObject_CallNoArgs((PyObject *)state->rlock) : Py_NewRef(lock);
+	if (!lock)
+		return NULL;
+	op = core_shared_new(type, &core_condition_kind, condition_init, NULL);
+	if (op && set_lock(condition_of(op), lock))
+		Py_CLEAR(op);
+	Py_DECREF(lock);
+	return op;
+}
+
+static int condition_traverse(PyObject *op, visitproc visit, void *arg)
+{
+	Py_VISIT(Py_TYPE(op));
+	Py_VISIT(condition_of(op)->lock);
+	return 0;
+}
+
+/* No tp_clear: a cycle through the lock of a condition has a dict in it, which
+ * is cleared, and a condition never is without its lock. */
+static void condition_dealloc(PyObject *op)
+{
+	PyObject_GC_UnTrack(op);
+	Py_XDECREF(condition_of(op)->lock);
+	core_shared_dealloc(op);
+}
+
+/* ---- the lock ---- */
+
+static PyObject *take(PyObject *op, ft_deadline deadline)
+{
+	struct core_condition *self = condition_of(op);
+
+	return self->recursive ? core_rlock_take(self->lock, deadline) :
+				 core_lock_take(self->lock, deadline);
+}
+
+static PyObject *condition_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+				   PyObject *kwnames)
+{
+	static const char *const names[] = { "blocking", "timeout", NULL };
+	PyObject *given[2];
+	ft_deadline deadline;
+
+	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
+	    core_block_deadline(given[0], given[1], &deadline))
+		return NULL;
+	return take(op, deadline);
+}
+
+static PyObject *condition_release(PyObject *op, PyObject *unused)
+{
+	struct core_condition *self = condition_of(op);
+
+	(void)unused;
+	return self->recursive ? core_rlock_drop(self->lock) : core_lock_drop(self->lock);
+}
+
+static PyObject *condition_enter(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return take(op, FT_FOREVER);
+}
+
+static PyObject *condition_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+	(void)args;
+	(void)nargs;
+	return condition_release(op, NULL);
+}
+
+/* Both blocks are there and the calling thread holds the lock: 0; else -1 with
+ * an exception. */
+static int check_held(const struct core_condition *self, const char *message)
+{
+	int rc = core_shared_check(&self->base), mine;
+
+	if (!rc)
+		rc = core_shared_check(self->lock);
+	if (rc) {
+		core_raise(rc);
+		return -1;
+	}
+	mine = self->recursive ? ft_rlock_mine(self->lock->block) :
+				 ft_lock_mine(self->lock->block);
+	if (!mine)
+		PyErr_SetString(PyExc_AssertionError, message);
+	return mine ? 0 : -1;
+}
+
+/* ---- waiting ---- */
+
+static int park_call(void *hold, ft_deadline deadline)
+{
+	return ft_condition_park(hold, deadline);
+}
+
+static int arm(const struct core_condition *self, struct ft_condition_hold *hold)
+{
+	struct ft_lock *lock = self->recursive ? NULL : self->lock->block;
+	struct ft_rlock *rlock = self->recursive ? self->lock->block : NULL;
+
+	return ft_condition_arm(self->base.block, lock, rlock, hold);
+}
+
+/* The lock is held again, but what it protects is in an unknown state.  Where a
+ * signal handler has raised already, that exception goes on, with ours as its
+ * context. */
+static void raise_orphaned(const struct core_condition *self)
+{
+	void *lock = self->lock->block;
+	pid_t pid = self->recursive ? ft_rlock_died(lock) : ft_lock_died(lock);
+	PyObject *first = PyErr_Occurred() ? core_exception_take() : NULL;
+
+	core_raise_owner_died(self->base.state, pid,
+			      "the lock is held by the caller again, as after any wait");
+	if (first) {
+		PyException_SetContext(first, core_exception_take());
+		core_exception_give(first);
+	}
+}
+
+/* Comes back with the lock, also if a signal handler raised.  Then a
+ * notification that came meanwhile goes to the next who waits. */
+static int disarm(const struct core_condition *self, struct ft_condition_hold *hold)
+{
+	int rc;
+
+	Py_BEGIN_ALLOW_THREADS
+	rc = ft_condition_disarm(hold);
+	Py_END_ALLOW_THREADS
+	if (rc == -EOWNERDEAD)
+		raise_orphaned(self);
+	else if (rc == 0 && PyErr_Occurred())
+		ft_condition_notify(self->base.block, 1);
+	return rc;
+}
+
+/* 0: notified; -ETIMEDOUT; -1 with an exception.  Held before and after. */
+static int wait_until(const struct core_condition *self, ft_deadline deadline)
+{
+	struct ft_condition_hold hold;
+	int rc, end;
+
+	if (check_held(self, "must acquire() condition before using wait()"))
+		return -1;
+	rc = arm(self, &hold);
+	if (rc == -EBUSY)
+		PyErr_SetString(PyExc_RuntimeError,
+				"wait() in a signal handler that interrupted a wait()");
+	if (rc) {
+		core_raise(rc);
+		return -1;
+	}
+	rc = core_wait(park_call, &hold, deadline, 1);
+	end = disarm(self, &hold);
+	if (end != -ECANCELED)
+		rc = end;
+	if (rc && rc != -ETIMEDOUT)
+		core_raise(rc);
+	return PyErr_Occurred() ? -1 : rc;
+}
+
+static PyObject *condition_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+				PyObject *kwnames)
+{
+	static const char *const names[] = { "timeout", NULL };
+	PyObject *given[1];
+	ft_deadline deadline;
+	int rc;
+
+	if (core_args("wait", names, 0, args, nargs, kwnames, given) ||
+	    core_deadline(given[0], &deadline))
+		return NULL;
+	rc = wait_until(condition_of(op), deadline);
+	return rc == -1 ? NULL : core_in_time(rc);
+}
+
+static PyObject *condition_wait_for(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+				    PyObject *kwnames)
+{
+	static const char *const names[] = { "predicate", "timeout", NULL };
+	PyObject *given[2], *result;
+	ft_deadline deadline;
+
+	if (core_args("wait_for", names, 1, args, nargs, kwnames, given) ||
+	    core_deadline(given[1], &deadline))
+		return NULL;
+	for (;;) {
+		int is_true;
+
+		result = PyObject_CallNoArgs(given[0]);
+		is_true = result ? PyObject_IsTrue(result) : -1;
+		if (is_true < 0)
+			Py_CLEAR(result);
+		if (is_true || ft_now() >= deadline)
+			return result;
+		Py_DECREF(result);
+		if (wait_until(condition_of(op), deadline) == -1)
+			return NULL;
+	}
+}
+
+/* ---- notifying ---- */
+
+static PyObject *notify(PyObject *op, uint32_t n)
+{
+	struct core_condition *self = condition_of(op);
+	int rc;
+
+	if (check_held(self, "lock is not owned"))
+		return NULL;
+	rc = n ? ft_condition_notify(self->base.block, n) : 0;
+	return core_none(rc);
+}
+
+static PyObject *condition_notify(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+				  PyObject *kwnames)
+{
+	static const char *const names[] = { "n", NULL };
+	PyObject *given[1];
+	int overflow = 0;
+	long long n = 1;
+
+	if (core_args("notify", names, 0, args, nargs, kwnames, given))
+		return NULL;
+	if (given[0])
+		n = PyLong_AsLongLongAndOverflow(given[0], &overflow);
+	if (n == -1 && PyErr_Occurred())
+		return NULL;
+	if (overflow > 0 || n > UINT32_MAX)
+		n = UINT32_MAX;
+	return notify(op, n > 0 ? (uint32_t)n : 0);
+}
+
+static PyObject *condition_notify_all(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return notify(op, UINT32_MAX);
+}
+
+/* ---- the object ---- */
+
+static PyObject *condition_repr(PyObject *op)
+{
+	const char *how = core_shared_check(&condition_of(op)->base) ? "gone, " : "";
+
+	return PyUnicode_FromFormat("<Condition(%s%R) at %p>", how, condition_of(op)->lock, op);
+}
+
+static PyObject *condition_reduce(PyObject *op, PyObject *unused)
+{
+	struct core_condition *self = condition_of(op);
+
+	(void)unused;
+	return Py_BuildValue("O(sKO)", self->base.state->attach, core_condition_kind.name,
+			     (unsigned long long)self->base.handle, self->lock);
+}
+
+static PyMethodDef condition_methods[] = {
+	{ "acquire", CORE_FAST(condition_acquire),
+	  "acquire($self, /, blocking=True, timeout=None)\n--\n\nThe lock's acquire." },
+	{ "release", condition_release, METH_NOARGS,
+	  "release($self, /)\n--\n\nThe lock's release." },
+	{ "wait", CORE_FAST(condition_wait),
+	  "wait($self, /, timeout=None)\n--\n\n"
+	  "Frees the lock, waits for a notification, and takes the lock again: True if there was\n"
+	  "one, False if time ran out first.\n\n"
+	  "timeout: the longest wait for a notification in seconds, to which the wait for the lock\n"
+	  "is added; None waits for ever, a negative number not at all.  An RLock is freed\n"
+	  "whatever its depth, and has it again afterwards.\n\n"
+	  "However it ends, the caller holds the lock again, and has to release it as ever: after\n"
+	  "an exception too, be it from a signal handler, which runs during the wait, or\n"
+	  "OwnerDiedError, which says that a worker died meanwhile while it held the lock.\n"
+	  "A with block around the wait does so.  Raises AssertionError, without waiting, if the\n"
+	  "calling thread does not hold the lock." },
+	{ "wait_for", CORE_FAST(condition_wait_for),
+	  "wait_for($self, /, predicate, timeout=None)\n--\n\n"
+	  "Waits, again and again, until predicate() is true; returns what it returned last.\n\n"
+	  "predicate: is called with the lock held, first of all before any wait.\n"
+	  "timeout: the longest wait in seconds in all; None waits for ever, a negative number not\n"
+	  "at all.  Exceptions are those of wait and of predicate." },
+	{ "notify", CORE_FAST(condition_notify),
+	  "notify($self, /, n=1)\n--\n\n"
+	  "Wakes the n who have waited longest, or all if there are fewer.  Raises AssertionError\n"
+	  "if the calling thread does not hold the lock." },
+	{ "notify_all", condition_notify_all, METH_NOARGS,
+	  "notify_all($self, /)\n--\n\n"
+	  "Wakes all who wait.  Raises AssertionError if the calling thread does not hold the\n"
+	  "lock." },
+	{ "__enter__", condition_enter, METH_NOARGS,
+	  "__enter__($self, /)\n--\n\nTakes the lock, waiting for ever; returns True." },
+	{ "__exit__", CORE_EXIT(condition_exit),
+	  "__exit__($self, /, *args)\n--\n\nReleases the lock." },
+	{ "__reduce__", condition_reduce, METH_NOARGS,
+	  "__reduce__($self, /)\n--\n\n"
+	  "Pickles the handles of the condition and its lock: the copy is the same condition with\n"
+	  "the same lock." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyMemberDef condition_members[] = {
+	CORE_SHARED_MEMBERS,
+	{ NULL, 0, 0, 0, NULL },
+};
+
+PyDoc_STRVAR(condition_doc,
+	     "Condition(lock=None)\n--\n\n"
+	     "Workers wait, with a lock, until another says that something has changed.\n\n"
+	     "lock: a Lock or an RLock of freethreading (TypeError if anything else);\n"
+	     "None makes an RLock.\n\n"
+	     "It lives in memory that all workers share and may be pickled to any of\n"
+	     "them, with its lock, which is the same one there.  The process that made\n"
+	     "it must keep a reference while others use it.\n\n"
+	     ">>> from freethreading import Condition\n"
+	     ">>> changed = Condition()\n"
+	     ">>> with changed:\n"
+	     "...     changed.wait_for(lambda: 6 * 7, timeout=1)\n"
+	     "42");
+
+static PyType_Slot condition_slots[] = {
+	{ Py_tp_doc, (void *)condition_doc },
+	{ Py_tp_new, condition_new },
+	{ Py_tp_dealloc, condition_dealloc },
+	{ Py_tp_traverse, condition_traverse },
+	{ Py_tp_repr, condition_repr },
+	{ Py_tp_methods, condition_methods },
+	{ Py_tp_members, condition_members },
+	{ 0, NULL },
+};
+
+PyType_Spec core_condition_spec = {
+	.name = "freethreading._core.Condition",
+	.basicsize = sizeof(struct core_condition),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+		 Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = condition_slots,
+};

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#include "module.h"
+
+#include <errno.h>
+
+#include "convert.h"
+#include "lock.h"
+#include "shared.h"
+
+const struct core_kind core_rlock_kind = {
+	.name = "RLock",
+	.size = sizeof(struct ft_rlock),
+	.type = offsetof(struct core_state, rlock),
+};
+
+static int rlock_init(void *block, void *ctx)
+{
+	(void)ctx;
+	return ft_rlock_init(block, FT_SHARED | FT_INTERRUPTIBLE);
+}
+
+static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+	if (core_no_arguments("RLock", args, kwargs))
+		return NULL;
+	return core_shared_new(type, &core_rlock_kind, rlock_init, NULL);
+}
+
+static int rlock_call(void *rlock, ft_deadline deadline)
+{
+	return ft_rlock_acquire(rlock, deadline);
+}
+
+/* As for Lock: whoever asked must not go on as if nothing had happened. */
+static PyObject *rlock_orphaned(struct core_shared *self)
+{
+	pid_t pid = ft_rlock_died(self->block);
+	int rc = ft_rlock_release(self->block);
+
+	if (rc)
+		return core_raise(rc);
+	core_raise_owner_died(self->state, pid, "the lock itself is free again");
+	return NULL;
+}
+
+PyObject *core_rlock_take(struct core_shared *self, ft_deadline deadline)
+{
+	int rc = core_shared_check(self);
+
+	if (!rc)
+		rc = core_wait(rlock_call, self->block, deadline, 0);
+	if (rc == -EOWNERDEAD)
+		return rlock_orphaned(self);
+	if (rc == -EAGAIN) {
+		PyErr_SetString(PyExc_OverflowError, "recursive lock acquired too many times");
+		return NULL;
+	}
+	return core_in_time(rc);
+}
+
+PyObject *core_rlock_drop(struct core_shared *self)
+{
+	int rc = core_shared_check(self);
+
+	if (!rc)
+		rc = ft_rlock_release(self->block);
+	if (rc == -EPERM) {
+		PyErr_SetString(PyExc_AssertionError,
+				"attempt to release recursive lock not owned by thread");
+		return NULL;
+	}
+	return core_none(rc);
+}
+
+static PyObject *rlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+			       PyObject *kwnames)
+{
+	static const char *const names[] = { "blocking", "timeout", NULL };
+	PyObject *given[2];
+	ft_deadline deadline;
+
+	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
+	    core_block_deadline(given[0], given[1], &deadline))
+		return NULL;
+	return core_rlock_take((struct core_shared *)op, deadline);
+}
+
+static PyObject *rlock_release(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return core_rlock_drop((struct core_shared *)op);
+}
+
+static PyObject *rlock_enter(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return core_rlock_take((struct core_shared *)op, FT_FOREVER);
+}
+
+static PyObject *rlock_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+	(void)args;
+	(void)nargs;
+	return core_rlock_drop((struct core_shared *)op);
+}
+
+static PyObject *rlock_repr(PyObject *op)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	const char *how = "gone";
+
+	if (core_shared_check(self) == 0)
+		how = ft_rlock_held(self->block) ? "locked" : "unlocked";
+	if (how[0] != 'g' && ft_rlock_mine(self->block))
+		return PyUnicode_FromFormat("<RLock(locked, %lu times by this thread) at %p>",
+					    (unsigned long)ft_rlock_depth(self->block), op);
+	return PyUnicode_FromFormat("<RLock(%s) at %p>", how, op);
+}
+
+static PyObject *rlock_reduce(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return core_shared_reduce(op, &core_rlock_kind);
+}
+
+static PyMethodDef rlock_methods[] = {
+	{ "acquire", CORE_FAST(rlock_acquire),
+	  "acquire($self, /, blocking=True, timeout=None)\n--\n\n"
+	  "Takes the lock, or takes it once more, and says whether it did.\n\n"
+	  "blocking: False asks once and returns at once; timeout is then ignored.\n"
+	  "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
+	  "all.  Python's signal handlers run during the wait.\n\n"
+	  "Raises OwnerDiedError if the thread that held the lock died holding it.  That is told\n"
+	  "once; the lock is free again, and not held by the caller." },
+	{ "release", rlock_release, METH_NOARGS,
+	  "release($self, /)\n--\n\n"
+	  "Undoes one acquire; the last one frees the lock.  Raises AssertionError if the calling\n"
+	  "thread does not hold it." },
+	{ "__enter__", rlock_enter, METH_NOARGS,
+	  "__enter__($self, /)\n--\n\nTakes the lock, waiting for ever; returns True." },
+	{ "__exit__", CORE_EXIT(rlock_exit),
+	  "__exit__($self, /, *args)\n--\n\nUndoes one acquire." },
+	{ "__reduce__", rlock_reduce, METH_NOARGS,
+	  "__reduce__($self, /)\n--\n\nPickles the lock's handle: the copy is the same lock." },
+	{ NULL, NULL, 0, NULL },
+};
+
+static PyMemberDef rlock_members[] = {
+	CORE_SHARED_MEMBERS,
+	{ NULL, 0, 0, 0, NULL },
+};
+
+PyDoc_STRVAR(rlock_doc,
+	     "RLock()\n--\n\n"
+	     "A lock that the thread which holds it may take again.\n\n"
+	     "It is free once it was released as often as it was taken, which only\n"
+	     "the thread that took it may do.  It lives in memory that all workers\n"
+	     "share and may be pickled to any of them.  The process that made it must\n"
+	     "keep a reference while others use it.  If its holder dies, the next\n"
+	     "acquire raises OwnerDiedError instead of waiting for ever.\n\n"
+	     ">>> from freethreading import RLock\n"
+	     ">>> lock = RLock()\n"
+	     ">>> with lock:\n"
+	     "...     with lock:\n"
+	     "...         print(\"twice\")\n"
+	     "twice");
+
+static PyType_Slot rlock_slots[] = {
+	{ Py_tp_doc, (void *)rlock_doc },
+	{ Py_tp_new, rlock_new },
+	{ Py_tp_dealloc, core_shared_dealloc },
+	{ Py_tp_repr, rlock_repr },
+	{ Py_tp_methods, rlock_methods },
+	{ Py_tp_members, rlock_members },
+	{ 0, NULL },
+};
+
+PyType_Spec core_rlock_spec = {
+	.name = "freethreading._core.RLock",
+	.basicsize = sizeof(struct core_shared),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = rlock_slots,
+};
