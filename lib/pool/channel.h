@@ -35,7 +35,8 @@ struct ft__channel {
 
 /* `cells` has `capacity` (a power of two) entries and lies elsewhere.
  * False: full, or empty. */
-bool ft__channel_push(struct ft__channel *channel, uint64_t *cells, uint64_t capacity, uint64_t ref);
+bool ft__channel_push(struct ft__channel *channel, uint64_t *cells, uint64_t capacity,
+		      uint64_t ref);
 bool ft__channel_pop(struct ft__channel *channel, const uint64_t *cells, uint64_t capacity,
 		     uint64_t *ref);
 /* The reference at index *at, or the oldest unread one if that was read

@@ -15,9 +15,10 @@
  * where bells are futexes that is the futex itself, looking at the processes
  * every few milliseconds.
  *
- * Nothing is opened before the first sleep.  One thread at a time may wait (the pool's leader); it may be another one each
- * time: the ring has no SINGLE_ISSUER.  Requests belong to the thread that
- * submitted them and die with it, so a new leader cancels and arms afresh.
+ * Nothing is opened before the first sleep.  One thread at a time may wait (the
+ * pool's leader); it may be another one each time: the ring has no
+ * SINGLE_ISSUER.  Requests belong to the thread that submitted them and die with
+ * it, so a new leader cancels and arms afresh.
  * SYNC_CANCEL(ANY|ALL) before close: an armed futex wait would eat a wake.
  */
 #ifndef FT_POOL_COLLECTOR_H

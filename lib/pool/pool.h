@@ -9,7 +9,8 @@
  *   pool.c      open, close, free       member.c   workers come and go
  *   submit.c    tasks come in           lead.c     waiting
  *   deal.c      tasks go out            future.c   what users hold
- *   map.c       many tasks at once      seat.c, task.c  the worker's side
+ *   map.c       many tasks at once      news.c     who asked to be told
+ *   seat.c, task.c  the worker's side
  */
 #ifndef FT_POOL_POOL_H
 #define FT_POOL_POOL_H
