@@ -137,6 +137,8 @@ static PyObject *get_item(PyObject *op, ft_deadline deadline)
 	struct get_call get = { .block = NULL };
 	int rc = queue_check(op, &get.queue);
 
+	if (atomic_load(&((struct core_queue *)op)->closed))
+		return raise_closed(op);
 	if (!rc)
 		rc = core_wait(get_call, &get, deadline, 0);
 	if (rc == -ETIMEDOUT)
@@ -287,8 +289,8 @@ static PyMethodDef queue_methods[] = {
 	  "block: False does not wait for one.\n"
 	  "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
 	  "all.\n\n"
-	  "Raises queue.Empty if there was none, and whatever unpickling raises; the item is gone\n"
-	  "then." },
+	  "Raises queue.Empty if there was none, ValueError after close(), and whatever unpickling\n"
+	  "raises; the item is gone then." },
 	{ "get_nowait", queue_get_nowait, METH_NOARGS,
 	  "get_nowait($self, /)\n--\n\nget(block=False)." },
 	{ "qsize", queue_qsize, METH_NOARGS,
@@ -305,8 +307,8 @@ static PyMethodDef queue_methods[] = {
 	  "join($self, /)\n--\n\nWaits until task_done() was called for every item ever put." },
 	{ "close", queue_close, METH_NOARGS,
 	  "close($self, /)\n--\n\n"
-	  "Nothing more is put through this object: put raises ValueError from now on.  Other\n"
-	  "workers' objects for the same queue are not concerned." },
+	  "Ends the use of the queue through this object: put and get raise ValueError from now\n"
+	  "on.  Other workers' objects for the same queue are not concerned." },
 	{ "join_thread", queue_nothing, METH_NOARGS,
 	  "join_thread($self, /)\n--\n\nDoes nothing: no thread works behind this queue." },
 	{ "cancel_join_thread", queue_nothing, METH_NOARGS,

@@ -636,11 +636,11 @@ class QueueTest(TestCase):
         q.put(1)
         q.close()
         q.close()
-        for put in (q.put, q.put_nowait):
+        for use in (lambda: q.put(2), lambda: q.put_nowait(2), q.get, q.get_nowait):
             with self.assertRaisesRegex(ValueError, "Queue <.*> is closed"):
-                put(2)
+                use()
         other.put(3)
-        self.assertEqual([q.get(), q.get()], [1, 3])
+        self.assertEqual([other.get(), other.get()], [1, 3])
         self.assertIsNone(q.join_thread())
         self.assertIsNone(q.cancel_join_thread())
 
