@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -374,6 +375,39 @@ static void death_after_a_change(void **state)
 	close(fd);
 }
 
+/* ---- falling down ---- */
+
+/* No descriptor is left for a ring or an epoll set: bells and deaths are heard
+ * all the same. */
+static void nothing_can_be_opened(void **state)
+{
+	pid_t pid = child_start(die_later, (void *)(uintptr_t)30000);
+	int fd = ft__pidfd_open(pid), lowest = dup(0);
+	struct rlimit before, none;
+	pthread_t ringer;
+
+	(void)state;
+	assert_true(fd >= 0 && lowest >= 0);
+	close(lowest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = before;
+	none.rlim_cur = (rlim_t)lowest;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(ft__collector_watch(collector, fd), 0);
+	int timeout = lead(never, ft_after(12 * MS));
+	int death = lead(died, ft_after(10 * SECOND));
+	pthread_create(&ringer, NULL, ring_when_asleep, NULL);
+	int ring = lead(rung, ft_after(10 * SECOND));
+	pthread_join(ringer, NULL);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(timeout, -ETIMEDOUT);
+	assert_int_equal(death, 0);
+	assert_int_equal(ring, 0);
+	assert_int_equal(child_end(pid), 3);
+	ft__collector_unwatch(collector, fd);
+	close(fd);
+}
+
 /* ---- ghosts ---- */
 
 static uint32_t parked;
@@ -497,6 +531,7 @@ static int run_all(void)
 		TEST(unwatched),
 		TEST(leaders_change),
 		TEST(death_after_a_change),
+		TEST(nothing_can_be_opened),
 		TEST(no_ghost_waiter),
 		TEST(nothing_stays_open),
 		TEST(children_do_not_keep_it),
