@@ -10,26 +10,33 @@
  * Checked: mutual exclusion (assert), and that nobody stays parked for ever:
  * such a state is an invalid end state, since only the supervisor may idle.
  *
- * Configurations
- *   (none)            every process can note the lock
- *   UNNOTED           process N finds its journal full, so it sets `polled`
- *                     and never parks on the word; sleepers that saw `polled`
- *                     after they read the word look again from time to time
- *   FOREIGN           who releases is not who acquired (FT_LOCK_UNOWNED) and
- *                     has no note; it may die as soon as the word is stored
- * Mutants, each must fail
- *   STORE_THEN_WAKE   with FOREIGN: contended unlock in two steps
- *   NO_RESCUE         the supervisor marks nothing and wakes nobody
- *   MARK_ONLY         it marks DIED, but wakes nobody
- *   FORGET_WAITERS    a new owner takes the lock without WAITERS (BZ#20973)
- *   FORGET_EXTRA      N=4: it keeps the bit it saw, but who has been parked does
- *                     not add it; a late drop of WAITERS then strands a sleeper
- *   DROP_ALWAYS       with FORGET_EXTRA: WAITERS is dropped although somebody
- *                     was woken.  (Alone it is safe: the woken one adds the bit.)
- *   GIVE_UP_WOKEN     a woken waiter gives up without another look at the word
- *   NOTE_LATE         the note is made after the word was taken
- *   UNNOTED_PARKS     with UNNOTED: process N parks on the word like the others
- *   POLLED_EARLY      with UNNOTED: `polled` is read before the word
+ * UNNOTED: process N finds its journal full, so it sets `polled` and never
+ * parks on the word; sleepers that saw `polled` after they read the word look
+ * again from time to time.  FOREIGN: who releases is not who acquired
+ * (FT_LOCK_UNOWNED), has no note, and may die as soon as the word is stored.
+ *   PASS
+ *   PASS -DFOREIGN
+ *   PASS -DUNNOTED -DKILLS=1
+ *   PASS -DN=4 -DKILLS=0 -DGIVEUPS=0
+ * Mutants.  The supervisor marks nothing and wakes nobody; it marks DIED, but
+ * wakes nobody; the note is made after the word was taken; a contended unlock
+ * is two steps, and whose it is cannot be told by a note
+ *   FAIL -DNO_RESCUE
+ *   FAIL -DMARK_ONLY
+ *   FAIL -DNOTE_LATE
+ *   FAIL -DSTORE_THEN_WAKE -DFOREIGN
+ * A new owner takes the lock without WAITERS (BZ#20973); it keeps the bit it saw,
+ * but who was parked does not add it, and a late drop strands a sleeper; so does
+ * every drop if WAITERS is dropped although somebody was woken (alone that is
+ * safe, since the woken one adds the bit)
+ *   FAIL -DFORGET_WAITERS
+ *   FAIL -DFORGET_EXTRA -DN=4 -DKILLS=0 -DGIVEUPS=0
+ *   FAIL -DFORGET_EXTRA -DDROP_ALWAYS
+ * A woken waiter gives up without another look at the word; process N parks like
+ * the others; `polled` is read before the word
+ *   FAIL -DGIVE_UP_WOKEN
+ *   FAIL -DUNNOTED -DUNNOTED_PARKS -DKILLS=1
+ *   FAIL -DUNNOTED -DPOLLED_EARLY -DKILLS=1
  */
 #ifndef N
 #define N 3
