@@ -24,6 +24,9 @@
  *                   goes busy: clears it when it   bits (seq_cst both sides: one
  *                   takes upon itself to call the  of the two sees the other)
  *                   worker
+ *   watcher         worker: 0 to its seat + 1,     workers: at most one spins for long;
+ *                   CAS, and back to 0;            a hint, nothing hangs on it
+ *                   submitter: 0 after its end
  *   line.in         submitter pushes, worker pops, thieves peek
  *   line.out        worker pushes, submitter pops
  *   line.call       whoever took the idle bit:     worker: parks on the value that it
@@ -87,6 +90,7 @@ struct ft__control {
 	uint32_t shared;  /* FT_SHARED or FT_PRIVATE: how `call` is keyed */
 	uint32_t state FT__ALIGNED(FT__CACHE_LINE);
 	struct ft__bell bell FT__ALIGNED(FT__CACHE_LINE);
+	uint32_t watcher FT__ALIGNED(FT__CACHE_LINE);
 	uint64_t idle[FT__SEATS_MAX / 64] FT__ALIGNED(FT__CACHE_LINE);
 	struct ft__line lines[] FT__ALIGNED(FT__CACHE_LINE);
 };

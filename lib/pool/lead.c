@@ -126,9 +126,9 @@ static int follow(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline de
 }
 
 /* Results may come at once: a hand-over by cache line is far cheaper. */
-static bool spin(const struct ft_pool *pool, const struct ft__vigil *waiter)
+static bool spin(const struct ft_pool *pool, const struct ft__vigil *waiter, int64_t patience)
 {
-	struct ft__spin turn = { 0 };
+	struct ft__spin turn = { .patience = patience };
 
 	while (ft__spin(&turn)) {
 		if (ft__harvest_ripe(pool) || ft__load32_acquire(&waiter->turn)) {
@@ -176,9 +176,12 @@ static int lead(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline dead
 	waiter->turn = 0;
 	pool->leader = waiter;
 	waiter->asleep = true;
+	/* Many results are not worth watching for one by one. */
+	int64_t patience = mode_wanted(pool) == FT__BELL_EACH ? pool->patience : 0;
 	ft__pool_unlock(pool);
-	bool stir = spin(pool, waiter);
+	bool stir = spin(pool, waiter, patience);
 	ft__pool_lock(pool);
+	pool->patience = ft__patience(pool->patience, stir);
 	waiter->asleep = false;
 	return stir ? 0 : doze(pool, waiter, deadline);
 }

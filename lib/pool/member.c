@@ -81,8 +81,10 @@ static void count_death(struct ft_pool *pool, const struct ft_worker_exit *exit,
 static void line_clear(struct ft_pool *pool, uint32_t seat)
 {
 	struct ft__line *line = ft__board_line(&pool->board, seat);
+	uint32_t it = seat + 1;
 
 	ft__board_take_idle_seat(&pool->board, seat);
+	ft__cas32_seq_cst(&pool->board.control->watcher, &it, 0);
 	ft__store32_relaxed(&line->busy, 1);
 	ft__store32_relaxed(&line->left, 0);
 	/* Release: the successor's CAS comes after all of the above. */

@@ -137,6 +137,7 @@ struct ft_pool {
 
 	struct ft__vigil *waiters, *last_waiter;
 	struct ft__vigil *leader; /* one of them, or NULL */
+	int64_t patience;         /* the leader's, sync/wait.h */
 
 	uint64_t ids, ended, cancelled, lost, hires, sleeps;
 };

@@ -167,19 +167,31 @@ static bool worth_a_look(const struct ft_seat *seat, uint32_t state)
 	return ft__load32_seq_cst(&seat->board.control->state) != state || stirring(seat);
 }
 
+/* Only one idle worker of a pool watches for long: the others' CPUs are for
+ * those who have work. */
+static bool watch(struct ft_seat *seat, uint32_t state)
+{
+	uint32_t *watcher = &seat->board.control->watcher, nobody = 0;
+	bool alone = ft__cas32_seq_cst(watcher, &nobody, seat->index + 1), stirs = false;
+	struct ft__spin spin = { .patience = alone ? seat->patience : 0 };
+
+	while (!stirs && ft__spin(&spin))
+		stirs = worth_a_look(seat, state);
+	ft__spin_end(&spin);
+	seat->patience = ft__patience(seat->patience, stirs);
+	if (alone) /* nothing hangs on its order */
+		ft__store32_relaxed(watcher, 0);
+	return stirs;
+}
+
 /* Spins, then sleeps.  0: look again. */
 static int rest(struct ft_seat *seat, uint32_t state, ft_deadline deadline)
 {
 	const struct ft__control *control = seat->board.control;
-	struct ft__spin spin = { 0 };
 	int rc = 0;
 
-	while (deadline > 0 && ft__spin(&spin)) {
-		if (worth_a_look(seat, state)) {
-			ft__spin_end(&spin);
-			return 0;
-		}
-	}
+	if (deadline > 0 && watch(seat, state))
+		return 0;
 	/* Acquire, with the submitter's +1: what it pushed before is seen. */
 	uint32_t call = ft__load32_acquire(&seat->line->call);
 	ft__board_set_idle(&seat->board, seat->index);

@@ -58,7 +58,7 @@ static bool begin(struct ft__spin *spin)
 		return false;
 	/* Only a limit on how many: no other memory hangs on the count. */
 	ft__add32_seq_cst(&spinners, 1);
-	spin->until = ft_now() + budget;
+	spin->until = ft_now() + (spin->patience > budget ? spin->patience : budget);
 	spin->turns = 0;
 	return true;
 }

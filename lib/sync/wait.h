@@ -17,8 +17,18 @@
 
 struct ft__spin {
 	int64_t until; /* 0: not started; -1: over */
+	int64_t patience; /* ns that are worth it here, if more than the policy's */
 	uint32_t turns;
 };
+
+/* The patience of a place where answers often come within what one small Python
+ * call takes: all of it after a spin that was answered, half after one that was
+ * not, so that a place where nothing happens soon parks at once. */
+#define FT__PATIENCE_NS INT64_C(50000)
+static inline int64_t ft__patience(int64_t before, bool answered)
+{
+	return answered ? FT__PATIENCE_NS : before / 2;
+}
 
 /* One turn of a spin loop: true: look at the word again; false: park now, it
  * stays false until ft__spin_end. */
