@@ -88,6 +88,10 @@ void ft__spin_end(struct ft__spin *spin)
 
 int ft__park(const uint32_t *word, uint32_t expected, uint32_t flags, ft_deadline deadline)
 {
+	/* After an SA_RESTART handler the kernel resumes a wait that has no time
+	 * limit; one that has returns. */
+	if (deadline == FT_FOREVER && (flags & FT_INTERRUPTIBLE))
+		deadline--;
 	for (;;) {
 		int rc = ft__futex_wait(word, expected, ft__flags_shared(flags), deadline);
 
