@@ -168,36 +168,58 @@ static int arm(const struct core_condition *self, struct ft_condition_hold *hold
 	return ft_condition_arm(self->base.block, lock, rlock, hold);
 }
 
+/* The exception that is set joins those that signal handlers have raised so
+ * far: the last one goes on, with the others as its context. */
+static void keep(PyObject **kept)
+{
+	PyObject *last = core_exception_take();
+
+	if (*kept)
+		PyException_SetContext(last, *kept);
+	*kept = last;
+}
+
 /* The lock is held again, but what it protects is in an unknown state.  Where a
- * signal handler has raised already, that exception goes on, with ours as its
- * context. */
-static void raise_orphaned(const struct core_condition *self)
+ * handler has raised, that goes on, and this is its context. */
+static void raise_orphaned(const struct core_condition *self, PyObject *kept)
 {
 	void *lock = self->lock->block;
 	pid_t pid = self->recursive ? ft_rlock_died(lock) : ft_lock_died(lock);
-	PyObject *first = PyErr_Occurred() ? core_exception_take() : NULL;
+	PyObject *orphaned;
 
 	core_raise_owner_died(self->base.state, pid,
 			      "the lock is held by the caller again, as after any wait");
-	if (first) {
-		PyException_SetContext(first, core_exception_take());
-		core_exception_give(first);
-	}
+	if (!kept)
+		return;
+	orphaned = core_exception_take();
+	PyException_SetContext(orphaned, PyException_GetContext(kept));
+	PyException_SetContext(kept, orphaned);
 }
 
-/* Comes back with the lock, also if a signal handler raised.  Then a
- * notification that came meanwhile goes to the next who waits. */
+/* Comes back with the lock, whatever signal handlers raise meanwhile.  If one
+ * did, a notification that was the caller's goes to the next who waits. */
 static int disarm(const struct core_condition *self, struct ft_condition_hold *hold)
 {
+	PyObject *kept = NULL;
 	int rc;
 
-	Py_BEGIN_ALLOW_THREADS
-	rc = ft_condition_disarm(hold);
-	Py_END_ALLOW_THREADS
+	if (PyErr_Occurred())
+		keep(&kept);
+	for (;;) {
+		Py_BEGIN_ALLOW_THREADS
+		rc = ft_condition_disarm(hold);
+		Py_END_ALLOW_THREADS
+		if (rc != -EINTR)
+			break;
+		if (PyErr_CheckSignals())
+			keep(&kept);
+	}
 	if (rc == -EOWNERDEAD)
-		raise_orphaned(self);
-	else if (rc == 0 && PyErr_Occurred())
+		raise_orphaned(self, kept);
+	else if (rc == 0 && kept)
 		ft_condition_notify(self->base.block, 1);
+	if (kept)
+		core_exception_give(kept);
 	return rc;
 }
 
@@ -335,10 +357,10 @@ static PyMethodDef condition_methods[] = {
 	  "is added; None waits for ever, a negative number not at all.  An RLock is freed\n"
 	  "whatever its depth, and has it again afterwards.\n\n"
 	  "However it ends, the caller holds the lock again, and has to release it as ever: after\n"
-	  "an exception too, be it from a signal handler, which runs during the wait, or\n"
-	  "OwnerDiedError, which says that a worker died meanwhile while it held the lock.\n"
-	  "A with block around the wait does so.  Raises AssertionError, without waiting, if the\n"
-	  "calling thread does not hold the lock." },
+	  "an exception too, be it from a signal handler, which runs during the wait but whose\n"
+	  "exception waits for the lock, or OwnerDiedError, which says that a worker died while it\n"
+	  "held the lock.  A with block around the wait does so.\n\n"
+	  "Raises AssertionError, without waiting, if the calling thread does not hold the lock." },
 	{ "wait_for", CORE_FAST(condition_wait_for),
 	  "wait_for($self, /, predicate, timeout=None)\n--\n\n"
 	  "Waits, again and again, until predicate() is true; returns what it returned last.\n\n"

@@ -110,7 +110,8 @@ FT_API int ft_condition_notify_all(struct ft_condition *condition);
 /*
  * A wait in three steps, for those who must run signal handlers in the middle
  * of one: arm, then park as long as it returns -EINTR and no handler wants to
- * give up, then disarm.  In between the thread stays in line, without the lock.
+ * give up, then disarm as long as that returns -EINTR.  In between the thread
+ * stays in line, without the lock.
  */
 struct ft_condition_hold {
 	struct ft_condition *condition;
@@ -128,8 +129,9 @@ FT_API FT_NODISCARD int ft_condition_arm(struct ft_condition *condition, struct 
 /* 0: notified; -ETIMEDOUT; -EINTR: still in line, as after -ETIMEDOUT. */
 FT_API FT_NODISCARD int ft_condition_park(struct ft_condition_hold *hold, ft_deadline deadline);
 
-/* Leaves the line and acquires the lock, for ever if need be.  0: was notified
- * (perhaps after the last park); -ECANCELED: was not; -EOWNERDEAD: as above. */
+/* Acquires the lock, for ever if need be, and leaves the line.  0: was notified
+ * (perhaps after the last park); -ECANCELED: was not; -EOWNERDEAD: as above;
+ * -EINTR (if the lock is FT_INTERRUPTIBLE): not done yet, call it again. */
 FT_API int ft_condition_disarm(struct ft_condition_hold *hold);
 
 FT_END_DECLS

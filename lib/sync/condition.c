@@ -125,16 +125,10 @@ static void let_go(struct ft_condition_hold *hold)
 		ft_lock_release(hold->lock);
 }
 
-/* Whatever comes: the caller must hold it when its wait returns. */
 static int take_back(const struct ft_condition_hold *hold)
 {
-	int rc;
-
-	do {
-		rc = hold->rlock ? ft__rlock_restore(hold->rlock, hold->depth, FT_FOREVER) :
-				   ft_lock_acquire(hold->lock, FT_FOREVER);
-	} while (rc == -EINTR);
-	return rc;
+	return hold->rlock ? ft__rlock_restore(hold->rlock, hold->depth, FT_FOREVER) :
+			     ft_lock_acquire(hold->lock, FT_FOREVER);
 }
 
 /* ---- waiting ----------------------------------------------------------- */
@@ -232,6 +226,8 @@ int ft_condition_disarm(struct ft_condition_hold *hold)
 		return rc;
 	stop_waiting(visit.node);
 	rc = take_back(hold);
+	if (rc == -EINTR)
+		return rc;
 
 	/* Acquire: pairs with the CAS of who notifies. */
 	uint32_t word = ft__load32_acquire(&visit.node->word);
@@ -260,8 +256,12 @@ static int wait_with(struct ft_condition *condition, struct ft_lock *lock, struc
 		return rc;
 	rc = ft_condition_park(&hold, deadline);
 
-	int end = ft_condition_disarm(&hold);
+	int end;
 
+	/* Whatever comes: the caller must hold the lock when its wait returns. */
+	do {
+		end = ft_condition_disarm(&hold);
+	} while (end == -EINTR);
 	return end == -ECANCELED ? rc : end;
 }
 

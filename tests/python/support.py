@@ -2,14 +2,18 @@
 """What the Python tests share: programs in processes of their own, and waits
 that end with a clear failure instead of hanging."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import unittest
+
+from freethreading import Worker, _core
 
 #: Seconds after which something that should have happened is called a hang.
 LIMIT = float(os.environ.get("FT_TEST_LIMIT", "60"))
@@ -56,6 +60,79 @@ def descendants(pid):
         found += children
         queue += children
     return found
+
+
+def blocks():
+    """How many blocks have an owner, once what nobody can reach is gone."""
+    gc.collect()
+    return _core.arena_info()["blocks"]
+
+
+class Thread(threading.Thread):
+    """A thread whose join fails loudly instead of hanging: it must not outlive
+    its test."""
+
+    def __init__(self, target, *args):
+        super().__init__(target=target, args=args, daemon=True)
+        self.start()
+
+    def done(self):
+        self.join(LIMIT / 2)
+        if self.is_alive():
+            raise AssertionError("a thread hangs")
+
+
+class Alarm:
+    """Runs `handler` in the main thread a moment from now, and again, until the
+    block ends: a signal that comes before the wait must not be the only one."""
+
+    def __init__(self, handler):
+        self.handler = handler
+        self.count = 0
+
+    def _call(self, signo, frame):
+        self.count += 1
+        self.handler()
+
+    def __enter__(self):
+        self.before = signal.signal(signal.SIGALRM, self._call)
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        return self
+
+    def __exit__(self, *args):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.before)
+
+
+class Raised(Exception):
+    pass
+
+
+def raiser():
+    raise Raised
+
+
+def in_fork(function):
+    """Exit status of a forked child that runs function()."""
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            status = function()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def refused(*calls):
+    """How many of the calls raise the RuntimeError that explains forks."""
+    count = 0
+    for call in calls:
+        try:
+            call()
+        except RuntimeError as error:
+            count += "os.fork()" in str(error) and "freethreading.Worker" in str(error)
+    return count
 
 
 class Program:
@@ -132,3 +209,19 @@ class TestCase(unittest.TestCase):
         status, out, err = run(source, *args, **options)
         self.assertEqual(status, 0, err)
         return out
+
+
+class WorkerTestCase(TestCase):
+    """Tests with workers, all of which end with the test."""
+
+    def start(self, target, *args, **kwargs):
+        worker = Worker(target=target, args=args, kwargs=kwargs)
+        worker.start()
+        self.addCleanup(self._end, worker)
+        return worker
+
+    @staticmethod
+    def _end(worker):
+        if worker.is_alive():
+            worker.kill()
+        worker.join(LIMIT)

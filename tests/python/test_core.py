@@ -20,7 +20,20 @@ import unittest
 import weakref
 
 from freethreading import _core
-from support import LIMIT, TestCase, eventually, gone, state
+from support import (
+    LIMIT,
+    Alarm,
+    Raised,
+    TestCase,
+    Thread,
+    blocks,
+    eventually,
+    gone,
+    in_fork,
+    raiser,
+    refused,
+    state,
+)
 
 # The helper of the spawner tests.  Each worker runs the Python text that it is
 # sent, with `arg`; its status is what the text leaves in `status`.
@@ -73,60 +86,6 @@ try:
 finally:
     seat.close()
 """
-
-
-def blocks():
-    """How many blocks have an owner, once what nobody can reach is gone."""
-    gc.collect()
-    return _core.arena_info()["blocks"]
-
-
-def hold_limit():
-    """Threads of a test must not outlive it."""
-    return LIMIT / 2
-
-
-class Thread(threading.Thread):
-    """A thread whose join fails loudly instead of hanging."""
-
-    def __init__(self, target, *args):
-        super().__init__(target=target, args=args, daemon=True)
-        self.start()
-
-    def done(self):
-        self.join(hold_limit())
-        if self.is_alive():
-            raise AssertionError("a thread hangs")
-
-
-class Alarm:
-    """Runs `handler` in the main thread a moment from now, and again, until the
-    block ends: a signal that comes before the wait must not be the only one."""
-
-    def __init__(self, handler):
-        self.handler = handler
-        self.count = 0
-
-    def _call(self, signo, frame):
-        self.count += 1
-        self.handler()
-
-    def __enter__(self):
-        self.before = signal.signal(signal.SIGALRM, self._call)
-        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
-        return self
-
-    def __exit__(self, *args):
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self.before)
-
-
-class Raised(Exception):
-    pass
-
-
-def raiser():
-    raise Raised
 
 
 class TimeoutTest(TestCase):
@@ -694,29 +653,6 @@ class QueueTest(TestCase):
             q.put(1)
         with Alarm(raiser), self.assertRaises(Raised):
             q.join()
-
-
-def in_fork(function):
-    """Exit status of a forked child that runs function()."""
-    pid = os.fork()
-    if pid == 0:
-        status = 99
-        try:
-            status = function()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def refused(*calls):
-    """How many of the calls raise the RuntimeError that explains forks."""
-    count = 0
-    for call in calls:
-        try:
-            call()
-        except RuntimeError as error:
-            count += "os.fork()" in str(error) and "freethreading.Worker" in str(error)
-    return count
 
 
 @unittest.skipIf(threading.active_count() > 1, "fork wants a single thread")
