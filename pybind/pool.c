@@ -421,30 +421,55 @@ static PyObject *pool_next(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 	return ticket;
 }
 
-static int wait_call(void *future, ft_deadline deadline)
+struct crowd {
+	struct ft_future **futures;
+	size_t count;
+};
+
+static int wait_all_call(void *ctx, ft_deadline deadline)
 {
-	return ft_future_wait(future, deadline);
+	struct crowd *crowd = ctx;
+
+	return ft_future_wait_all(crowd->futures, crowd->count, deadline);
+}
+
+/* The futures of a tuple of tickets.  0 or -1. */
+static int crowd_of(struct core_state *state, PyObject *tickets, struct crowd *crowd)
+{
+	crowd->count = (size_t)PyTuple_GET_SIZE(tickets);
+	crowd->futures = PyMem_New(struct ft_future *, crowd->count + 1);
+	if (!crowd->futures) {
+		PyErr_NoMemory();
+		return -1;
+	}
+	for (size_t i = 0; i < crowd->count; i++) {
+		crowd->futures[i] = core_ticket_future(state,
+						       PyTuple_GET_ITEM(tickets, (Py_ssize_t)i));
+		if (!crowd->futures[i])
+			return -1;
+	}
+	return 0;
 }
 
 static PyObject *pool_wait_all(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 			       PyObject *kwnames)
 {
 	static const char *const names[] = { "tickets", "timeout", NULL };
-	PyObject *given[2], *tickets;
+	PyObject *given[2], *tickets, *result = NULL;
+	struct crowd crowd = { NULL, 0 };
 	ft_deadline deadline;
-	int rc = 0;
 
 	if (core_args("wait_all", names, 1, args, nargs, kwnames, given) ||
 	    core_deadline(given[1], &deadline))
 		return NULL;
 	tickets = PySequence_Tuple(given[0]);
-	for (Py_ssize_t i = 0; tickets && !rc && i < PyTuple_GET_SIZE(tickets); i++) {
-		struct ft_future *future = core_ticket_future(pool_of(op)->state,
-							      PyTuple_GET_ITEM(tickets, i));
-		rc = future ? core_wait(wait_call, future, deadline, 0) : -EINVAL;
+	if (tickets && !crowd_of(pool_of(op)->state, tickets, &crowd)) {
+		int rc = core_wait(wait_all_call, &crowd, deadline, 0);
+		result = core_pool_start_failed() ? NULL : core_in_time(rc);
 	}
+	PyMem_Free(crowd.futures);
 	Py_XDECREF(tickets);
-	return core_pool_start_failed() || !tickets ? NULL : core_in_time(rc);
+	return result;
 }
 
 /* ---- the rest of a pool's life ---- */

@@ -146,6 +146,11 @@ FT_API pid_t ft_pool_worker_pid(struct ft_pool *pool, uint32_t seat);
 /* 0 when done; -ETIMEDOUT; -EINTR. */
 FT_API FT_NODISCARD int ft_future_wait(struct ft_future *future, ft_deadline deadline);
 
+/* The same for all of an array, of whatever pools; cheaper than one by one, as
+ * nobody is woken for each.  After an error some may be done. */
+FT_API FT_NODISCARD int ft_future_wait_all(struct ft_future *const *futures, size_t count,
+					   ft_deadline deadline);
+
 /* 1 when done, else 0; collects, never blocks. */
 FT_API int ft_future_done(struct ft_future *future);
 

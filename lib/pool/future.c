@@ -31,6 +31,52 @@ int ft_future_wait(struct ft_future *future, ft_deadline deadline)
 	return ft__wait(future->pool, &waiter, true, deadline);
 }
 
+/* Futures of one pool, and how many from the first on are known to be done. */
+struct crowd {
+	struct ft_future *const *futures;
+	size_t count, done;
+};
+
+static bool all_ended(void *ctx)
+{
+	struct crowd *crowd = ctx;
+
+	while (crowd->done < crowd->count && has_ended(crowd->futures[crowd->done]))
+		crowd->done++;
+	return crowd->done == crowd->count;
+}
+
+/* The leading futures that belong to the first one's pool. */
+static size_t of_one_pool(struct ft_future *const *futures, size_t count)
+{
+	size_t i = 1;
+
+	while (i < count && futures[i]->pool == futures[0]->pool)
+		i++;
+	return i;
+}
+
+int ft_future_wait_all(struct ft_future *const *futures, size_t count, ft_deadline deadline)
+{
+	int rc = futures || !count ? 0 : -EINVAL;
+
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = check(futures[i]);
+	for (size_t i = 0; i < count && !rc;) {
+		struct crowd crowd = { futures + i, of_one_pool(futures + i, count - i), 0 };
+		/* A single one is waited for as ft_future_wait does; of many, no
+		 * single one is worth a wake-up. */
+		struct ft__vigil waiter = { .ready = all_ended,
+					    .ctx = &crowd,
+					    .mode = crowd.count > 1 ? FT__BELL_LAZY
+								    : FT__BELL_EACH };
+
+		rc = ft__wait(futures[i]->pool, &waiter, true, deadline);
+		i += crowd.count;
+	}
+	return rc;
+}
+
 int ft_future_done(struct ft_future *future)
 {
 	int rc = check(future);

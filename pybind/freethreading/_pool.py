@@ -136,7 +136,7 @@ class AsyncResult:
         if self._called is not None:
             self._called.wait(timeout)
         elif self._outcome is None:
-            self._pool._core.wait_all(list(self._tickets), timeout)
+            self._pool._core.wait_all(self._tickets, timeout)
 
     def get(self, timeout=None):
         """Wait, then return the result or raise what the task raised.
@@ -340,6 +340,13 @@ class WorkerPool:
         except RuntimeError as error:
             raise broken(self._members.broken or error) from error
 
+    def _submit_many(self, payloads):
+        self._check_running()
+        try:
+            return self._core.submit_many(payloads)
+        except RuntimeError as error:
+            raise broken(self._members.broken or error) from error
+
     def _check_running(self):
         if self._state != "RUN":
             raise ValueError("Pool not running")
@@ -347,9 +354,12 @@ class WorkerPool:
     def _async(self, payloads, join, callback, error_callback):
         notified = callback is not None or error_callback is not None
         result = AsyncResult(self, len(payloads), join, callback, error_callback)
-        user = result._one_done if notified else None
         with result._lock:  # the notifier must find all tickets there
-            result._tickets = [self._submit(p, notified, user) for p in payloads]
+            if notified:
+                user = result._one_done
+                result._tickets = [self._submit(p, True, user) for p in payloads]
+            else:
+                result._tickets = self._submit_many(payloads)
         if not payloads and notified:
             result._finish()
         return result

@@ -91,6 +91,58 @@ static void bad_arguments(void **state)
 	assert_null(future);
 }
 
+static void *work_off(void *count)
+{
+	for (int i = *(int *)count; i > 0; i--)
+		work(0);
+	return NULL;
+}
+
+static void waits_for_all(void **state)
+{
+	struct ft_future *all[4];
+	pthread_t thread;
+	int count = 3;
+
+	(void)state;
+	assert_int_equal(ft_future_wait_all(NULL, 0, FT_NOW), 0);
+	assert_int_equal(ft_future_wait_all(NULL, 1, FT_NOW), -EINVAL);
+	for (int i = 0; i < 4; i++)
+		all[i] = give(0, NULL);
+	assert_int_equal(ft_future_wait_all(all, 4, FT_NOW), -ETIMEDOUT);
+	assert_int_equal(pthread_create(&thread, NULL, work_off, &count), 0);
+	assert_int_equal(ft_future_wait_all(all, 3, ft_after(20 * SECOND)), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(ft_future_result(all[i], NULL, NULL), 0);
+	assert_int_equal(ft_future_wait_all(all, 4, SOON), -ETIMEDOUT);
+	assert_int_equal(ft_future_cancel(all[3]), 0);
+	assert_int_equal(ft_future_wait_all(all, 4, FT_NOW), 0);
+	for (int i = 0; i < 4; i++)
+		ft_future_free(all[i]);
+}
+
+/* Each pool's futures are waited for in turn, whatever the order. */
+static void waits_for_several_pools(void **state)
+{
+	struct own_seat other;
+	struct ft_future *all[3] = { give(0, NULL), NULL, NULL };
+	struct ft_call call = { 0 };
+
+	(void)state;
+	own_open(&other, 1);
+	assert_int_equal(ft_pool_submit(other.pool, &call, &all[1]), 0);
+	all[2] = give(0, NULL);
+	work(0);
+	work(0);
+	assert_int_equal(ft_future_wait_all(all, 3, SOON), -ETIMEDOUT);
+	assert_int_equal(ft_future_cancel(all[1]), 0);
+	assert_int_equal(ft_future_wait_all(all, 3, SOON), 0);
+	for (int i = 0; i < 3; i++)
+		ft_future_free(all[i]);
+	own_close(&other);
+}
+
 static void next_in_order_of_completion(void **state)
 {
 	struct ft_future *a = give(FT_CALL_NOTIFY, "a"), *b = give(0, "b"),
@@ -395,6 +447,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(says_what_is),
 		TEST(bad_arguments),
+		TEST(waits_for_all),
+		TEST(waits_for_several_pools),
 		TEST(next_in_order_of_completion),
 		TEST(next_waits_for_what_is_left),
 		TEST(freed_early),
