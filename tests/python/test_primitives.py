@@ -52,7 +52,8 @@ BLOCKS = {"Condition": 2}
 
 
 def make_and_tell(queue, gate):
-    queue.put([make() for make in MAKERS.values()])
+    made = [make() for make in MAKERS.values()]
+    queue.put(made)
     gate.wait()
 
 
