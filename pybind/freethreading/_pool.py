@@ -274,8 +274,8 @@ class IMapUnorderedIterator(IMapIterator):
         try:
             while self._pool._core.next(0, self._group) is not None:
                 pass
-        except (AttributeError, EOFError):
-            pass
+        except (AttributeError, EOFError, ValueError):
+            pass  # never begun, or the pool is gone already
 
 
 def _single(values):
