@@ -91,14 +91,15 @@ static void hold(struct ft__block *block)
 	} while (!ft__cas64_seq_cst(&block->word, &seen, held));
 }
 
-/* Walks the list as far as it makes sense; returns how many there are. */
+/* Walks the list, which has at most one item more than were counted: scribbled
+ * links lead nowhere for ever.  Returns how many there are. */
 static uint64_t walk(struct ft_queue *queue, uint64_t *last, const struct ft__block *find,
 		     bool *found)
 {
-	uint64_t count = 0, most = ft__arena.size / sizeof(struct ft__block), at = queue->head;
+	uint64_t count = 0, at = queue->head;
 
 	*last = 0;
-	for (; at && count < most; count++) {
+	for (; at && count <= queue->size; count++) {
 		struct ft__block *block = ft__block_at_offset(at);
 
 		if (!block)
@@ -297,6 +298,21 @@ int ft_queue_destroy(struct ft_queue *queue)
 	return 0;
 }
 
+/* Somebody on another CPU may be about to put, or to get: while nobody is parked,
+ * wait a little without the lock for the size to leave `at`. */
+static void spin_while(const struct ft_queue *queue, uint64_t at, const struct ft_queue_wait *wait,
+		       ft_deadline deadline)
+{
+	struct ft__spin spin = { 0 };
+
+	if (deadline <= 0)
+		return;
+	while (ft__load64_relaxed(&queue->size) == at && !ft__load32_relaxed(&queue->closed) &&
+	       !ft__load32_relaxed(&wait->tokens) && ft__spin(&spin))
+		;
+	ft__spin_end(&spin);
+}
+
 /* Under the lock: waits until there is room. */
 static int make_room(struct ft_queue *queue, ft_deadline deadline)
 {
@@ -315,6 +331,8 @@ static int put(struct visit *visit, struct ft__block *block, ft_deadline deadlin
 	struct ft_queue *queue = visit->queue;
 	struct debt debt = no_debt;
 
+	if (queue->maxsize)
+		spin_while(queue, queue->maxsize, &queue->not_full, deadline);
 	enter(queue);
 
 	int rc = make_room(queue, deadline);
@@ -374,20 +392,6 @@ int ft_queue_put(struct ft_queue *queue, const void *data, size_t size, ft_deadl
 	return rc;
 }
 
-/* A producer on another CPU may be about to put: while nobody is parked, wait a
- * little without the lock. */
-static void spin_while_empty(const struct ft_queue *queue, ft_deadline deadline)
-{
-	struct ft__spin spin = { 0 };
-
-	if (deadline <= 0)
-		return;
-	while (!ft__load64_relaxed(&queue->size) && !ft__load32_relaxed(&queue->closed) &&
-	       !ft__load32_relaxed(&queue->not_empty.tokens) && ft__spin(&spin))
-		;
-	ft__spin_end(&spin);
-}
-
 static int find_item(struct ft_queue *queue, ft_deadline deadline)
 {
 	int rc = 0;
@@ -407,7 +411,7 @@ static int get(struct visit *visit, struct ft__block **block, ft_deadline deadli
 	struct ft_queue *queue = visit->queue;
 	struct debt debt = no_debt;
 
-	spin_while_empty(queue, deadline);
+	spin_while(queue, 0, &queue->not_empty, deadline);
 	enter(queue);
 
 	int rc = find_item(queue, deadline);
