@@ -353,20 +353,20 @@ static PyMethodDef condition_methods[] = {
 	  "wait($self, /, timeout=None)\n--\n\n"
 	  "Frees the lock, waits for a notification, and takes the lock again: True if there was\n"
 	  "one, False if time ran out first.\n\n"
-	  "timeout: the longest wait for a notification in seconds, to which the wait for the lock\n"
-	  "is added; None waits for ever, a negative number not at all.  An RLock is freed\n"
+	  "timeout: the longest wait for a notification in seconds, to which the wait for the\n"
+	  "lock is added; None waits for ever, a negative number not at all.  An RLock is freed\n"
 	  "whatever its depth, and has it again afterwards.\n\n"
 	  "However it ends, the caller holds the lock again, and has to release it as ever: after\n"
 	  "an exception too, be it from a signal handler, which runs during the wait but whose\n"
-	  "exception waits for the lock, or OwnerDiedError, which says that a worker died while it\n"
-	  "held the lock.  A with block around the wait does so.\n\n"
+	  "exception waits for the lock, or OwnerDiedError, which says that a worker died while\n"
+	  "it held the lock.  A with block around the wait does so.\n\n"
 	  "Raises AssertionError, without waiting, if the calling thread does not hold the lock." },
 	{ "wait_for", CORE_FAST(condition_wait_for),
 	  "wait_for($self, /, predicate, timeout=None)\n--\n\n"
 	  "Waits, again and again, until predicate() is true; returns what it returned last.\n\n"
 	  "predicate: is called with the lock held, first of all before any wait.\n"
-	  "timeout: the longest wait in seconds in all; None waits for ever, a negative number not\n"
-	  "at all.  Exceptions are those of wait and of predicate." },
+	  "timeout: the longest wait in seconds in all; None waits for ever, a negative number\n"
+	  "not at all.  Exceptions are those of wait and of predicate." },
 	{ "notify", CORE_FAST(condition_notify),
 	  "notify($self, /, n=1)\n--\n\n"
 	  "Wakes the n who have waited longest, or all if there are fewer.  Raises AssertionError\n"

@@ -289,8 +289,8 @@ static PyMethodDef queue_methods[] = {
 	  "block: False does not wait for one.\n"
 	  "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
 	  "all.\n\n"
-	  "Raises queue.Empty if there was none, ValueError after close(), and whatever unpickling\n"
-	  "raises; the item is gone then." },
+	  "Raises queue.Empty if there was none, ValueError after close(), and whatever\n"
+	  "unpickling raises; the item is gone then." },
 	{ "get_nowait", queue_get_nowait, METH_NOARGS,
 	  "get_nowait($self, /)\n--\n\nget(block=False)." },
 	{ "qsize", queue_qsize, METH_NOARGS,

@@ -236,7 +236,7 @@ static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t narg
 PyMethodDef core_shared_functions[] = {
 	{ "attach", CORE_FAST(attach),
 	  "attach($module, typename, handle, lock=None)\n--\n\n"
-	  "The Lock, Event, Queue or other primitive behind a handle: what unpickling one calls.\n\n"
+	  "The Lock, Event, Queue or other primitive behind a handle: unpickling one calls it.\n\n"
 	  "typename is \"Lock\", \"Event\" and so on; handle is the int that its __reduce__ gave;\n"
 	  "lock is what a Condition, and nothing else, works with.  Raises ValueError if the\n"
 	  "process that made it has dropped it meanwhile." },

@@ -165,8 +165,8 @@ static PyMethodDef simple_queue_methods[] = {
 	  "appended then." },
 	{ "get", simple_queue_get, METH_NOARGS,
 	  "get($self, /)\n--\n\n"
-	  "Takes the oldest item, waiting for ever if there is none.  Python's signal handlers run\n"
-	  "during the wait.\n\n"
+	  "Takes the oldest item, waiting for ever if there is none.  Python's signal handlers\n"
+	  "run during the wait.\n\n"
 	  "Raises OSError after close(), and whatever unpickling raises; the item is gone then." },
 	{ "empty", simple_queue_empty, METH_NOARGS,
 	  "empty($self, /)\n--\n\nTrue if there was no item at some moment during the call." },
