@@ -292,8 +292,8 @@ static PyMethodDef barrier_methods[] = {
 	  "not at all.  Who gives up breaks the barrier.  Python's signal handlers run during the\n"
 	  "wait; if one raises, it is as if the caller had not come.\n\n"
 	  "Raises threading.BrokenBarrierError if the barrier is broken, or becomes so or is\n"
-	  "reset during the wait, also because a worker died while it waited; and, in the one that ran\n"
-	  "it, whatever the action raised." },
+	  "reset during the wait, also because a worker died while it waited; and, in the one\n"
+	  "that ran it, whatever the action raised." },
 	{ "abort", barrier_abort, METH_NOARGS,
 	  "abort($self, /)\n--\n\n"
 	  "Breaks the barrier: who waits, or comes before a reset, gets BrokenBarrierError." },
