@@ -12,6 +12,7 @@
  *
  *   PASS
  *   PASS -DPAIRS=0 -DTAKERS=2 -DTAKES=2 -DGIVERS=2 -DROUNDS=2 -DUNITS=0 -DKILLS=0 -DGIVEUPS=0
+ *   FAIL -DGIVE_UP_WOKEN  who was woken may give up without another look
  *   FAIL -DSTORE_LATE     the releaser wakes before it adds the unit
  *   FAIL -DNO_RESCUE      the supervisor does nothing
  *   FAIL -DPARK_UNNOTED   a waiter that sleeps has no note
@@ -20,9 +21,6 @@
  *                         who was woken and leaves units behind wakes nobody
  *   FAIL -DPAIRS=0 -DTAKERS=2 -DTAKES=2 -DGIVERS=2 -DROUNDS=2 -DUNITS=0 -DKILLS=0 -DGIVEUPS=0 -DFORGET_EXTRA
  *                         who was woken takes its unit without setting W
- *   FAIL -DPAIRS=0 -DTAKERS=3 -DGIVERS=2 -DROUNDS=2 -DUNITS=0 -DKILLS=0 -DFORGET_WAITERS
- *                         who was woken and finds nothing gives up at once, so
- *                         that W stays clear over other sleepers
  */
 #ifndef TAKERS
 #define TAKERS 0
@@ -122,8 +120,8 @@ look:	atomic {
 end_parked:
 	if
 	:: atomic { !blocked[me] -> slept = 1 }
-#ifdef FORGET_WAITERS
-	:: atomic { !blocked[me] && VALUE(word) == 0 && giveups > 0 -> giveups--; goto out }
+#ifdef GIVE_UP_WOKEN
+	:: atomic { !blocked[me] && giveups > 0 -> giveups--; goto out }
 #endif
 	:: atomic { blocked[me] && giveups > 0 -> giveups--; blocked[me] = 0; goto out }
 	:: kills > 0 -> die()
