@@ -27,9 +27,10 @@
 #define UNTIL(what)                                                                           \
 	do {                                                                                  \
 		ft_deadline until_ = ft_after(LONG);                                          \
-		while (!(what) && !ft__passed(until_))                                        \
+		bool so_;                                                                     \
+		while (!(so_ = (what)) && !ft__passed(until_))                                \
 			sched_yield();                                                        \
-		REQUIRE(what);                                                                \
+		REQUIRE(so_ && #what);                                                        \
 	} while (0)
 
 /* Does the thread sleep in the kernel? */

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/* Spinning and parking: how long, how many, and what ends it. */
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include "sync_tools.h"
+
+#include <cmocka.h>
+
+#include "os/affinity.h"
+#include "os/futex.h"
+#include "sync/wait.h"
+
+static unsigned cpus(void)
+{
+	struct ft_cpus set;
+	unsigned count = 0;
+
+	REQUIRE(ft__affinity_get(0, &set) == 0);
+	for (size_t i = 0; i < FT_CPUS_MAX / 64; i++)
+		count += (unsigned)__builtin_popcountll(set.bits[i]);
+	return count;
+}
+
+/* The shortest of many, since others run on these CPUs, too. */
+static int64_t shortest_spin(void)
+{
+	int64_t best = INT64_MAX;
+
+	for (int i = 0; i < 200; i++) {
+		struct ft__spin spin = { 0 };
+		ft_deadline start = ft_now();
+
+		while (ft__spin(&spin))
+			;
+		REQUIRE(!ft__spin(&spin));
+		ft__spin_end(&spin);
+		REQUIRE(!ft__spin(&spin));
+
+		int64_t took = ft_now() - start;
+
+		best = took < best ? took : best;
+	}
+	return best;
+}
+
+static int print_spin(void)
+{
+	printf("%lld\n", (long long)shortest_spin());
+	return 0;
+}
+
+static int64_t spin_with(const char *policy)
+{
+	char text[64] = "";
+	int pipes[2];
+
+	assert_int_equal(pipe(pipes), 0);
+
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		dup2(pipes[1], 1);
+		setenv("FT_WAIT_POLICY", policy, 1);
+		execl("/proc/self/exe", "test", "spin", (char *)NULL);
+		_exit(98);
+	}
+	close(pipes[1]);
+	assert_true(read(pipes[0], text, sizeof(text) - 1) > 0);
+	close(pipes[0]);
+	assert_int_equal(child_end(pid), 0);
+	return atoll(text);
+}
+
+static void policies(void **state)
+{
+	int64_t passive = spin_with("passive"), usual = spin_with("what?");
+	int64_t active = spin_with("active");
+
+	(void)state;
+	print_message("%u CPUs; a spin takes at least %lld, %lld, %lld ns\n", cpus(),
+		      (long long)passive, (long long)usual, (long long)active);
+	assert_true(passive < 3000);
+	if (cpus() > 1) {
+		assert_true(usual >= 4000 && usual < 50000);
+		assert_true(active >= 100000);
+	} else {
+		assert_true(usual < 3000 && active < 3000);
+	}
+}
+
+/* Fewer spinners than CPUs: the next one is told to park at once. */
+static void as_many_as_cpus(void **state)
+{
+	unsigned most = cpus() - 1;
+	struct ft__spin *spins = calloc(most + 2, sizeof(*spins));
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < most; i++) {
+			spins[i] = (struct ft__spin){ 0 };
+			assert_true(ft__spin(&spins[i]));
+		}
+		spins[most] = (struct ft__spin){ 0 };
+		assert_false(ft__spin(&spins[most]));
+		ft__spin_end(&spins[most]);
+		spins[most + 1] = (struct ft__spin){ 0 };
+		ft__spin_end(&spins[most + 1]); /* never begun */
+		for (unsigned i = 0; i < most; i++) {
+			ft__spin_end(&spins[i]);
+			ft__spin_end(&spins[i]);
+		}
+	}
+	free(spins);
+}
+
+static int spin_once(void *arg)
+{
+	struct ft__spin spin = { 0 };
+
+	(void)arg;
+	return !ft__spin(&spin);
+}
+
+/* Who spins in the parent does not spin in the child. */
+static void fork_while_spinning(void **state)
+{
+	struct ft__spin spin = { 0 };
+
+	(void)state;
+	if (cpus() == 1) /* nobody ever spins there: as_many_as_cpus tells */
+		return;
+	assert_true(ft__spin(&spin));
+	assert_int_equal(child_run(spin_once, NULL), 0);
+	ft__spin_end(&spin);
+}
+
+static void parking(void **state)
+{
+	uint32_t word = 7;
+	ft_deadline start = ft_now();
+
+	(void)state;
+	assert_int_equal(ft__park(&word, 8, 0, FT_FOREVER), 0);
+	assert_int_equal(ft__park(&word, 7, 0, FT_NOW), -ETIMEDOUT);
+	assert_int_equal(ft__park(&word, 7, 0, -5), -ETIMEDOUT);
+	assert_int_equal(ft__park(&word, 7, FT_SHARED, start + 20 * MS), -ETIMEDOUT);
+	assert_true(ft_now() - start >= 20 * MS);
+}
+
+struct park {
+	uint32_t word, flags;
+	ft_deadline deadline;
+};
+
+static int park(void *arg)
+{
+	struct park *p = arg;
+
+	return ft__park(&p->word, 0, p->flags, p->deadline);
+}
+
+static void woken(void **state)
+{
+	static const uint32_t flags[] = { 0, FT_SHARED, FT_INTERRUPTIBLE,
+					  FT_SHARED | FT_INTERRUPTIBLE };
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct park p = { .flags = flags[i], .deadline = FT_FOREVER };
+		struct helper helper;
+
+		helper_start(&helper, park, &p);
+		UNTIL(helper_asleep(&helper));
+		/* The other key wakes nobody. */
+		assert_int_equal(ft__futex_wake(&p.word, 1, !(flags[i] & FT_SHARED)), 0);
+		UNTIL(ft__futex_wake(&p.word, 1, flags[i] & FT_SHARED) == 1);
+		assert_int_equal(helper_join(&helper), 0);
+	}
+}
+
+/* Handlers with and without SA_RESTART, limits or none: signals end a wait if
+ * it is interruptible, and never otherwise. */
+static void signals(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		struct sigaction action = { .sa_handler = storm_handler,
+					    .sa_flags = i & 1 ? SA_RESTART : 0 };
+		struct park p = { .flags = i & 2 ? FT_INTERRUPTIBLE : 0,
+				  .deadline = i & 4 ? FT_FOREVER : ft_after(LONG) };
+		uint32_t before = ft__load32_seq_cst(&storm_signals);
+		struct helper helper;
+
+		sigaction(SIGUSR1, &action, NULL);
+		helper_start(&helper, park, &p);
+		while (ft__load32_seq_cst(&storm_signals) - before < 20 &&
+		       !ft__load32_seq_cst(&helper.done)) {
+			if (helper_asleep(&helper))
+				pthread_kill(helper.thread, SIGUSR1);
+			sched_yield();
+		}
+		if (!(i & 2))
+			UNTIL(helper_asleep(&helper) && ft__futex_wake(&p.word, 1, false) == 1);
+		assert_int_equal(helper_join(&helper), i & 2 ? -EINTR : 0);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct mode modes[] = { { "spin", print_spin } };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(policies),
+		cmocka_unit_test(as_many_as_cpus),
+		cmocka_unit_test(fork_while_spinning),
+		cmocka_unit_test(parking),
+		cmocka_unit_test(woken),
+		cmocka_unit_test(signals),
+	};
+	int rc = mode_run(modes, 1, argc, argv);
+
+	return rc >= 0 ? rc : cmocka_run_group_tests(tests, NULL, NULL);
+}
