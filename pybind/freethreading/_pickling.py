@@ -59,6 +59,13 @@ def check(**named):
         if obj is None or obj == () or obj == {}:
             continue
         try:
-            dumps_spawning(_Check, obj)
-        except Exception as error:
-            raise unpicklable(name, error) from error
+            pickle.dumps(obj, 5)
+        except Exception:
+            _check_spawning(name, obj)
+
+
+def _check_spawning(name, obj):
+    try:
+        dumps_spawning(_Check, obj)
+    except Exception as error:
+        raise unpicklable(name, error) from error
