@@ -93,8 +93,7 @@ static void hold(struct ft__block *block)
 
 /* Walks the list, which has at most one item more than were counted: scribbled
  * links lead nowhere for ever.  Returns how many there are. */
-static uint64_t walk(struct ft_queue *queue, uint64_t *last, const struct ft__block *find,
-		     bool *found)
+static uint64_t recount(struct ft_queue *queue, uint64_t *last)
 {
 	uint64_t count = 0, at = queue->head;
 
@@ -104,9 +103,7 @@ static uint64_t walk(struct ft_queue *queue, uint64_t *last, const struct ft__bl
 
 		if (!block)
 			break;
-		if (block == find)
-			*found = true;
-		if (shared(queue) && !find)
+		if (shared(queue))
 			hold(block);
 		*last = at;
 		at = block->link;
@@ -117,7 +114,7 @@ static uint64_t walk(struct ft_queue *queue, uint64_t *last, const struct ft__bl
 /* The last owner died in here.  Every step may be the last one again. */
 static void repair(struct ft_queue *queue)
 {
-	uint64_t last, count = walk(queue, &last, NULL, NULL);
+	uint64_t last, count = recount(queue, &last);
 
 	/* One item more in the list than counted: a put was cut short after its
 	 * committing store. */
@@ -517,23 +514,4 @@ int ft__queue_settle(struct ft_queue *queue)
 	}
 	end(&visit);
 	return rc ? -EAGAIN : 0;
-}
-
-bool ft__queue_linked(uint64_t home, struct ft__block *block)
-{
-	struct ft_queue *queue = ft__at(home, sizeof(*queue));
-	struct visit visit;
-	bool found = false;
-	uint64_t last;
-
-	if (!queue || begin(&visit, queue) != 0)
-		return false;
-	if (enter_until(queue, ft_after(FT__SETTLE_NS)) == 0) {
-		walk(queue, &last, block, &found);
-		leave(queue, no_debt);
-	} else {
-		found = true;
-	}
-	end(&visit);
-	return found;
 }

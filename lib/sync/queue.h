@@ -15,13 +15,10 @@ static inline bool ft__queue_marked(const struct ft_queue *queue)
 	return ft__load64_relaxed(&queue->mark) == FT_QUEUE_MARK;
 }
 
-/* Recounts from the list, settles wake-ups; by the supervisor.  0, or -EAGAIN:
- * the lock could not be had (see ft__journal_settle). */
+/* The supervisor's part, after a death inside: recounts from the list, makes the
+ * blocks in it HELD, wakes every sleeper.  So a block that names the dead after
+ * that is in no list, and may be swept: ft__block_sweep(dead, NULL).  0, or
+ * -EAGAIN: the lock could not be had (see ft__journal_settle). */
 int ft__queue_settle(struct ft_queue *queue);
-
-/* ft__block_linked for queues: is the block in its home's list?  Should the lock
- * not be had within FT__SETTLE_NS, the answer is yes: a block that is not freed
- * does less harm than one that is freed while it is linked. */
-bool ft__queue_linked(uint64_t home, struct ft__block *block);
 
 #endif

@@ -7,7 +7,6 @@
 #include "mem/slot.h"
 #include "os/atomic.h"
 #include "sync/journal.h"
-#include "sync/queue.h"
 #include "work/private_fd.h"
 #include "work/supervisor.h"
 
@@ -122,7 +121,8 @@ static int finish(struct ft_worker *worker)
 	ft__store32_relaxed(&worker->reaped, 1);
 	if (ft__journal_settle(worker->owner))
 		return 0;
-	ft__block_sweep(worker->owner, ft__queue_linked);
+	/* What was in a queue is HELD by now (sync/queue.h). */
+	ft__block_sweep(worker->owner, NULL);
 	if (adopt_orphans(worker->owner))
 		return 0;
 	record(worker);

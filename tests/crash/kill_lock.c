@@ -14,6 +14,7 @@
 #include "sync/lock.h"
 
 #define KILLS 500 /* for each way to kill */
+#define POINTS 64 /* that a victim passes, about */
 #define TIME (14000 * MS)
 
 struct stage {
@@ -105,7 +106,7 @@ static void kill_at_every_point(uint32_t flags, const char *name, int (*run)(voi
 		for (long at = 1; at <= POINTS && kills < KILLS; at++) {
 			struct deaths deaths;
 
-			victims_run(run, stage, at, &deaths);
+			victims_run(run, stage, at, POINTS, &deaths);
 			if (!survivors_go_on(stage->survivors, 2)) {
 				print_error("%s: stuck after a kill at point %ld, word %08x\n",
 					    name, at, stage->lock.word);

@@ -178,10 +178,9 @@ static inline int victim_main(void *arg)
 }
 
 #define VICTIMS 2
-#define POINTS 64 /* victims die at the first, the second, ... so many */
 
 /* Two at a time, so that deaths meet each other: the first dies at point `at`,
- * the second somewhere. */
+ * the second at one of the first `most`. */
 struct deaths {
 	pid_t pids[VICTIMS];
 	uint32_t owners[VICTIMS];
@@ -219,12 +218,13 @@ static inline void settle_deaths(struct deaths *deaths)
 	}
 }
 
-static inline void victims_run(int (*run)(void *), void *stage, long at, struct deaths *deaths)
+static inline void victims_run(int (*run)(void *), void *stage, long at, long most,
+			       struct deaths *deaths)
 {
 	struct victim victim = { .run = run, .stage = stage };
 
 	for (int i = 0; i < VICTIMS; i++) {
-		victim.at = i ? random_number() % POINTS + 1 : at;
+		victim.at = i ? random_number() % most + 1 : at;
 		victim.seed = random_number();
 		deaths->pids[i] = worker_start(victim_main, &victim, &deaths->owners[i]);
 		REQUIRE(deaths->pids[i] > 0);

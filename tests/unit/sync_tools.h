@@ -81,7 +81,7 @@ static inline void free_slot(void *ctx, uint32_t owner, struct ft__slot *slot)
 static inline void settle_death(uint32_t dead)
 {
 	UNTIL(ft__journal_settle(dead) == 0);
-	ft__block_sweep(dead, ft__queue_linked);
+	ft__block_sweep(dead, NULL);
 	REQUIRE(ft__block_count(dead) == 0);
 	ft__slot_each(dead, free_slot, NULL);
 	ft__slot_free(dead);

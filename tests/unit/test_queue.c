@@ -504,41 +504,36 @@ static void two_deaths(void **state)
 	done_with(queue);
 }
 
-static void what_is_linked(void **state)
+/* Links that lead nowhere, or round in a circle: a repair comes to an end. */
+static void scribbled_links(void **state)
 {
-	struct ft_queue *queue = shared_queue(0), *other = shared_queue(0);
+	struct ft_queue *queue = shared_queue(0);
+	uint32_t dead = ft__slot_reserve("dead");
 	struct ft__block *first;
-	uint64_t home = ft__offset(queue);
-	void *mine;
 
 	(void)state;
-	assert_int_equal(ft_block_alloc(8, &mine), 0);
 	assert_int_equal(put_number(queue, 1, FT_NOW), 0);
 	assert_int_equal(put_number(queue, 2, FT_NOW), 0);
 	first = block_at(queue->head);
-	assert_true(ft__queue_linked(home, first));
-	assert_true(ft__queue_linked(home, block_at(first->link)));
-	assert_false(ft__queue_linked(home, ft__block_of(mine)));
-	assert_false(ft__queue_linked(ft__offset(other), first));
-	/* What is no queue links nothing. */
-	assert_false(ft__queue_linked(0, first));
-	assert_false(ft__queue_linked(UINT64_MAX, first));
-	assert_false(ft__queue_linked(ft__offset(mine), first));
-	/* In doubt it is. */
-	queue->lock.word = ft__slot_reserve("stuck");
-	assert_true(ft__queue_linked(home, ft__block_of(mine)));
-	assert_int_equal(ft__queue_settle(queue), -EAGAIN);
-	ft__slot_free(queue->lock.word & FT_LOCK_OWNER_MASK);
-	assert_false(ft__queue_linked(home, ft__block_of(mine)));
-	/* A scribbled link ends the list; no access outside the arena. */
-	block_at(first->link)->link = UINT64_MAX - 31;
-	assert_false(ft__queue_linked(home, ft__block_of(mine)));
-	block_at(first->link)->link = ft__offset(first);
-	assert_false(ft__queue_linked(home, ft__block_of(mine)));
-	block_at(first->link)->link = 0;
-	ft_block_free(mine);
-	assert_int_equal(ft_queue_destroy(other), 0);
-	ft_block_free(other);
+
+	uint64_t second = first->link;
+
+	first->link = UINT64_MAX - 31;
+	queue->lock.word = dead | FT_LOCK_DIED;
+	assert_int_equal(ft__queue_settle(queue), 0);
+	assert_int_equal(queue->size, 1);
+	assert_int_equal(queue->tail, queue->head);
+	first->link = ft__offset(first);
+	queue->lock.word = dead | FT_LOCK_DIED;
+	assert_int_equal(ft__queue_settle(queue), 0);
+	assert_int_equal(queue->size, 2);
+	first->link = second;
+	queue->lock.word = dead | FT_LOCK_DIED;
+	assert_int_equal(ft__queue_settle(queue), 0);
+	assert_int_equal(queue->size, 2);
+	assert_int_equal(queue->tail, second);
+	assert_int_equal(queue->unfinished, 2);
+	ft__slot_free(dead);
 	done_with(queue);
 }
 
@@ -709,7 +704,7 @@ int main(void)
 		cmocka_unit_test(operations_cut_short),
 		cmocka_unit_test(a_user_repairs),
 		cmocka_unit_test(two_deaths),
-		cmocka_unit_test(what_is_linked),
+		cmocka_unit_test(scribbled_links),
 		cmocka_unit_test(plain_fork),
 		cmocka_unit_test(threads),
 		cmocka_unit_test(processes),
