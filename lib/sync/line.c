@@ -191,5 +191,6 @@ void ft__line_drop_first(struct ft_condition *condition)
 
 bool ft__line_empty(const struct ft_condition *condition)
 {
-	return !condition->head && !condition->busy;
+	/* Relaxed: the caller may hold another lock than those who wait. */
+	return !ft__load64_relaxed(&condition->head) && !ft__load32_relaxed(&condition->busy);
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -44,6 +45,24 @@ static inline bool asleep(uint32_t tid)
 static inline void wait_asleep(uint32_t *tid)
 {
 	WAIT_FOR(ft__load32_acquire(tid) && asleep(ft__load32_acquire(tid)));
+}
+
+/* Has the thread's signal been taken?  Asked of the kernel, because a sanitizer
+ * may put the handler off. */
+static inline bool delivered(uint32_t tid)
+{
+	char path[64], line[256];
+	unsigned long pending = 1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%u/status", tid);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		if (strncmp(line, "SigPnd:", 7) == 0)
+			pending = strtoul(line + 7, NULL, 16);
+	if (file)
+		fclose(file);
+	return pending == 0;
 }
 
 static uint32_t signals_caught;
