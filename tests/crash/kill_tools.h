@@ -15,7 +15,7 @@
 #define SURVIVORS 2
 #define PATIENCE (2000 * MS) /* survivors must go on within this */
 
-static uint64_t seed = 1;
+static _Thread_local uint64_t seed = 1;
 static long points_left; /* in a victim: it dies at 0 */
 
 static inline uint32_t random_number(void)
