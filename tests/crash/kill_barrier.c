@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "kill_tools.h"
+#include "victim.h"
 #include "os/atomic.h"
 #include "sync/barrier.h"
 
