@@ -151,7 +151,7 @@ static void signals_do_not_move_a_deadline(void **state)
 
 	assert_int_equal(wait_on(&wait), -ETIMEDOUT);
 	timer_delete(storm);
-	assert_true(storm_signals - before > 20);
+	assert_true(STORM_CAME(before));
 	assert_true(wait.took >= 200 * MS && wait.took < 5000 * MS);
 }
 
@@ -171,6 +171,7 @@ static void interruptible(void **state)
 
 /* ---- from a signal handler --------------------------------------------- */
 
+#ifndef FT__TSAN /* it would run the handler after the wait that needs it */
 static struct ft_event *handled;
 
 static void set_it(int signo)
@@ -204,6 +205,7 @@ static void set_by_a_handler(void **state)
 	}
 	ft_block_free(handled);
 }
+#endif
 
 /* ---- deaths and forks -------------------------------------------------- */
 
@@ -339,7 +341,9 @@ int main(void)
 		cmocka_unit_test(a_pulse_wakes_all),
 		cmocka_unit_test(signals_do_not_move_a_deadline),
 		cmocka_unit_test(interruptible),
+#ifndef FT__TSAN
 		cmocka_unit_test(set_by_a_handler),
+#endif
 		cmocka_unit_test(a_wake_that_died),
 		cmocka_unit_test(plain_fork),
 		cmocka_unit_test(threads),
