@@ -462,8 +462,9 @@ void ft__barrier_settle(struct ft_barrier *barrier, uint32_t dead)
 {
 	if (!marked(barrier))
 		return;
-	ft__lock_settle(&barrier->lock, dead);
-	/* Seq_cst, before the wake: who parks later finds another word. */
+	/* Seq_cst: before the lock can be had, so that its next owner knows, and
+	 * before the wake, so that who parks later finds another word. */
 	ft__or32_seq_cst(&barrier->word, FT_BARRIER_DOOMED);
+	ft__lock_settle(&barrier->lock, dead);
 	wake_all(barrier);
 }
