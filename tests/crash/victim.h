@@ -57,7 +57,8 @@ static inline int victim_run(void *arg)
 
 static inline void kills_begin(void)
 {
-	kills = mmap(NULL, sizeof(*kills), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	kills = mmap(NULL, sizeof(*kills), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		     -1, 0);
 	REQUIRE(kills != MAP_FAILED);
 	REQUIRE(ft__process() != 0);
 }
