@@ -131,6 +131,11 @@ static int settle_another(void *arg)
 	return 0;
 }
 
+static bool only_survivors_get(const char *name)
+{
+	return strncmp(name, "put,", 4) == 0 || strncmp(name, "settle", 6) == 0;
+}
+
 static void check_books(struct stage *stage, int kills, const char *name)
 {
 	uint32_t missing = 0, unreturned = 0, count = stage->next;
@@ -147,7 +152,7 @@ static void check_books(struct stage *stage, int kills, const char *name)
 		      missing, unreturned);
 	assert_true(missing <= (uint32_t)kills && unreturned <= (uint32_t)kills);
 	/* Only who gets can lose an item. */
-	if (strncmp(name, "put,", 4) == 0 || strncmp(name, "settle", 6) == 0)
+	if (only_survivors_get(name))
 		assert_int_equal(missing, 0);
 }
 
@@ -172,6 +177,9 @@ static void stage_close(struct stage *stage, int kills, const char *name)
 		survivor_end(&stage->survivors[i]);
 	assert_int_equal(ft_arena_check(NULL), 0);
 	assert_int_equal(ft__block_count(0), ft_queue_size(&stage->queue));
+	/* The survivor answers all it gets. */
+	if (only_survivors_get(name))
+		assert_int_equal(stage->queue.unfinished, stage->queue.size);
 	while (get_one(stage, FT_NOW))
 		;
 	assert_int_equal(stage->queue.lock.word, 0);
