@@ -205,7 +205,8 @@ static void kill_at_every_point(uint64_t maxsize, const char *name, int (*run)(v
 
 			victims_run(run, stage, at, POINTS, &deaths);
 			if (!survivors_go_on(stage->survivors, 2)) {
-				print_error("%s: stuck after a kill at point %ld, lock %08x, size %d\n",
+				print_error("%s: stuck after a kill at point %ld, lock %08x, "
+					    "size %d\n",
 					    name, at, stage->queue.lock.word,
 					    (int)stage->queue.size);
 				fail();
