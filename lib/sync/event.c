@@ -120,13 +120,14 @@ static bool released(uint32_t came, uint32_t seen)
 
 int ft_event_wait(struct ft_event *event, ft_deadline deadline)
 {
-	struct ft__spin spin = { 0 };
+	struct ft__spin spin = { .patience = ft__my_patience };
 	int rc = 0;
 
 	if (!event)
 		return -EINVAL;
 
 	uint32_t came = ft__load32_acquire(&event->word), seen = came; /* pairs with raise() */
+	ft_deadline since = released(came, seen) || deadline <= 0 ? FT_FOREVER : ft_now();
 
 	while (!released(came, seen) && rc == 0) {
 		if (ft__passed(deadline)) {
@@ -139,6 +140,7 @@ int ft_event_wait(struct ft_event *event, ft_deadline deadline)
 		}
 	}
 	ft__spin_end(&spin);
+	ft__waited(since, released(came, seen));
 	return released(came, seen) ? 0 : rc;
 }
 

@@ -296,18 +296,23 @@ int ft_queue_destroy(struct ft_queue *queue)
 }
 
 /* Somebody on another CPU may be about to put, or to get: while nobody is parked,
- * wait a little without the lock for the size to leave `at`. */
-static void spin_while(const struct ft_queue *queue, uint64_t at, const struct ft_queue_wait *wait,
-		       ft_deadline deadline)
+ * wait a little without the lock for the size to leave `at`.  Says since when,
+ * FT_FOREVER if there was nothing to wait for. */
+static ft_deadline spin_while(const struct ft_queue *queue, uint64_t at,
+			      const struct ft_queue_wait *wait, ft_deadline deadline)
 {
-	struct ft__spin spin = { 0 };
+	struct ft__spin spin = { .patience = ft__my_patience };
 
-	if (deadline <= 0)
-		return;
+	if (deadline <= 0 || ft__load64_relaxed(&queue->size) != at)
+		return FT_FOREVER;
+
+	ft_deadline since = ft_now();
+
 	while (ft__load64_relaxed(&queue->size) == at && !ft__load32_relaxed(&queue->closed) &&
 	       !ft__load32_relaxed(&wait->tokens) && ft__spin(&spin))
 		;
 	ft__spin_end(&spin);
+	return since;
 }
 
 /* Under the lock: waits until there is room. */
@@ -327,9 +332,10 @@ static int put(struct visit *visit, struct ft__block *block, ft_deadline deadlin
 {
 	struct ft_queue *queue = visit->queue;
 	struct debt debt = no_debt;
+	ft_deadline since = FT_FOREVER;
 
 	if (queue->maxsize)
-		spin_while(queue, queue->maxsize, &queue->not_full, deadline);
+		since = spin_while(queue, queue->maxsize, &queue->not_full, deadline);
 	enter(queue);
 
 	int rc = make_room(queue, deadline);
@@ -339,6 +345,7 @@ static int put(struct visit *visit, struct ft__block *block, ft_deadline deadlin
 	if (rc == 0)
 		debt = owe(&queue->not_empty);
 	leave(queue, debt);
+	ft__waited(since, rc == 0);
 	return rc;
 }
 
@@ -407,8 +414,8 @@ static int get(struct visit *visit, struct ft__block **block, ft_deadline deadli
 {
 	struct ft_queue *queue = visit->queue;
 	struct debt debt = no_debt;
+	ft_deadline since = spin_while(queue, 0, &queue->not_empty, deadline);
 
-	spin_while(queue, 0, &queue->not_empty, deadline);
 	enter(queue);
 
 	int rc = find_item(queue, deadline);
@@ -418,6 +425,7 @@ static int get(struct visit *visit, struct ft__block **block, ft_deadline deadli
 	if (rc == 0)
 		debt = owe(&queue->not_full);
 	leave(queue, debt);
+	ft__waited(since, rc == 0);
 	return rc;
 }
 

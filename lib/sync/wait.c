@@ -19,6 +19,7 @@
 
 static int64_t budget;     /* const after load; 0: never spin */
 static uint32_t most;      /* const after load: CPUs that may spin at a time */
+FT__THREAD int64_t ft__my_patience;
 static uint32_t spinners;  /* atomic, private: threads in a spin loop now */
 
 static void forget_spinners(void)

@@ -15,6 +15,8 @@
 
 #include <freethreading/base.h>
 
+#include "os/compiler.h"
+
 struct ft__spin {
 	int64_t until; /* 0: not started; -1: over */
 	int64_t patience; /* ns that are worth it here, if more than the policy's */
@@ -28,6 +30,22 @@ struct ft__spin {
 static inline int64_t ft__patience(int64_t before, bool answered)
 {
 	return answered ? FT__PATIENCE_NS : before / 2;
+}
+
+/* The calling thread's own, for objects that remember none.  `since` is when it
+ * came to wait, FT_FOREVER if it need not; what counts is how long it took, the
+ * sleep included: else two that answer each other, each asleep when the other
+ * has done its part, would go on like that. */
+extern FT__THREAD int64_t ft__my_patience;
+static inline void ft__waited(ft_deadline since, bool answered)
+{
+	if (since == FT_FOREVER)
+		return;
+	/* More in steps, less by halves: among many, a wait is fast by chance. */
+	if (!answered || ft_now() - since >= FT__PATIENCE_NS)
+		ft__my_patience /= 2;
+	else if (ft__my_patience < FT__PATIENCE_NS)
+		ft__my_patience += FT__PATIENCE_NS / 8;
 }
 
 /* One turn of a spin loop: true: look at the word again; false: park now, it
