@@ -56,8 +56,10 @@ int main(void)
 	check(ft_simple_queue_init(&shared->questions, FT_SHARED), "questions");
 	check(ft_simple_queue_init(&shared->answers, FT_SHARED), "answers");
 	check(ft_worker_start(&worker, &options, answer, shared), "start");
-	for (int i = 0; i < 3; i++)
-		check(ft_simple_queue_put(&shared->questions, words[i], strlen(words[i]) + 1), "put");
+	for (int i = 0; i < 3; i++) {
+		size = strlen(words[i]) + 1;
+		check(ft_simple_queue_put(&shared->questions, words[i], size), "put");
+	}
 	/* No more questions: the worker ends after the last one. */
 	check(ft_simple_queue_close(&shared->questions), "close");
 	for (int i = 0; i < 3; i++) {
