@@ -112,12 +112,13 @@ static inline void victim_end(pid_t pid, uint32_t owner)
 }
 
 /* Looks again and again; false: it never came true. */
-#define COMES_TRUE(what)                                               \
-	({                                                             \
-		ft_deadline comes_true_until = ft_after(PATIENCE);     \
-		while (!(what) && ft_now() < comes_true_until)         \
-			sched_yield();                                 \
-		(what);                                                \
+#define COMES_TRUE(what)                                              \
+	({                                                            \
+		ft_deadline comes_true_until = ft_after(PATIENCE);    \
+		bool comes_true;                                      \
+		while (!(comes_true = (what)) && ft_now() < comes_true_until) \
+			sched_yield();                                \
+		comes_true;                                           \
 	})
 
 /* The same numbers in every run. */
