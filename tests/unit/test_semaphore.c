@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "child.h"
 #include "os/atomic.h"
@@ -359,6 +360,27 @@ static void dead_sleeper(void **state)
 	assert_int_equal(ft_block_free(block), 0);
 }
 
+/* Nobody can note a semaphore outside the arena, so a wake-up may die with its
+ * releaser; the sleeper finds the unit by itself. */
+static void outside_the_arena(void **state)
+{
+	struct ft_semaphore *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE,
+				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct sleeper sleeper;
+
+	(void)state;
+	assert_true(s != MAP_FAILED);
+	assert_int_equal(ft_semaphore_init(s, 0, 0, FT_SHARED), 0);
+	start(&sleeper, s, FT_FOREVER);
+	ft__store32_release(&s->word, W | 1);
+	pthread_join(sleeper.thread, NULL);
+	assert_int_equal(sleeper.rc, 0);
+	assert_int_equal(ft_semaphore_acquire(s, ft_after(60000000)), -ETIMEDOUT);
+	assert_int_equal(ft_semaphore_release(s, 1), 0);
+	assert_int_equal(s->word, 1);
+	munmap(s, sizeof(*s));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -367,7 +389,7 @@ int main(void)
 		cmocka_unit_test(deadline_passes), cmocka_unit_test(signals),
 		cmocka_unit_test(threads_storm), cmocka_unit_test(processes),
 		cmocka_unit_test(plain_fork), cmocka_unit_test(dead_sleeper),
-		cmocka_unit_test(timer_storm),
+		cmocka_unit_test(outside_the_arena), cmocka_unit_test(timer_storm),
 	};
 
 	alarm(CHILD_SECONDS);
