@@ -148,7 +148,7 @@ int main(void)
 		cmocka_unit_test(with_limit),
 	};
 
-	alarm(CHILD_SECONDS);
+	alarm(2 * CHILD_SECONDS);
 	seed_from_environment();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
