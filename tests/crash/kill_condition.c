@@ -19,7 +19,7 @@
 
 #define GUESTS 3
 #define REPEATS 4
-#define STORM_KILLS 600
+#define STORM_KILLS 400
 
 struct stage {
 	struct ft_lock lock;

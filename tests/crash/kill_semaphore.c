@@ -18,7 +18,7 @@
 
 #define SLEEPERS 2
 #define REPEATS 10
-#define STORM_KILLS 450
+#define STORM_KILLS 340
 
 struct stage {
 	struct ft_semaphore semaphore;
