@@ -331,7 +331,11 @@ static void open_and_close(void)
 
 static void nothing_leaks(void **state)
 {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	unsigned rounds = 100; /* a fork takes milliseconds with shadow memory */
+#else
 	unsigned rounds = 1000;
+#endif
 	struct ft_arena_info before, after;
 	struct rusage usage[2];
 
