@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -136,6 +137,22 @@ static int copy(struct ft__child *child, struct ft__birth *birth)
 	return rc;
 }
 
+/* The helper bears the worker's name while it clones: whoever reads it as soon
+ * as the worker is known to have started must not see the helper's. */
+static int copy_named(struct ft__child *child, struct ft__birth *birth)
+{
+	char own[FT_WORKER_NAME_MAX];
+	int rc;
+
+	prctl(PR_GET_NAME, own);
+	if (birth->name[0])
+		prctl(PR_SET_NAME, birth->name);
+	rc = copy(child, birth);
+	if (rc || child->pid)
+		prctl(PR_SET_NAME, own);
+	return rc;
+}
+
 static void serve_one(const struct helper *helper, struct ft__spawn_request *request)
 {
 	const struct ft_spawner_hooks *hooks = helper->hooks;
@@ -144,7 +161,7 @@ static void serve_one(const struct helper *helper, struct ft__spawn_request *req
 
 	if (hooks && hooks->before)
 		hooks->before(hooks->ctx);
-	rc = copy(&child, &request->birth);
+	rc = copy_named(&child, &request->birth);
 	if (!rc && !child.pid)
 		be_worker(helper, request);
 	if (hooks && hooks->parent)
