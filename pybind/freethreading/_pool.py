@@ -4,11 +4,10 @@
 import itertools
 import sys
 import threading
-import warnings
 from collections import deque
 from multiprocessing import TimeoutError, util
 
-from . import _core, _member, _pickling, _spawner, _task
+from . import _base, _core, _member, _pickling, _spawner, _task
 from ._errors import broken
 
 __all__ = ["AsyncResult", "WorkerPool"]
@@ -286,44 +285,17 @@ def _flat(values):
     return list(itertools.chain.from_iterable(values))
 
 
-class WorkerPool:
-    """A pool of workers for parallel calls.
-
-    Parameters
-    ----------
-    workers : int, optional
-        How many; by default as many as the program has CPUs to run on, which
-        respects affinity masks and container quotas.
-    initializer, initargs : callable, tuple
-        Called once in each worker before its first task.
-
-    Raises
-    ------
-    ValueError
-        If `workers` is less than 1, or `initializer` or `initargs` can't be
-        pickled.
-
-    Leaving a ``with`` block terminates the pool.  A worker that dies takes
-    only the task with it that it was running: that one raises
-    `WorkerDiedError`, another worker takes its seat, the pool goes on.
-    """
+class WorkerPool(_base.WorkerPool):
+    __doc__ = _base.WorkerPool.__doc__
 
     def __init__(self, workers=None, initializer=None, initargs=()):
-        self._core = None
-        if workers is None:
-            workers = _core.cpu_count()
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers}")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
-        _pickling.check(initializer=initializer, initargs=tuple(initargs))
+        super().__init__(workers, initializer, initargs)
         _spawner.warm_up()
-        self._workers = int(workers)
-        self._state = "RUN"
         self._members = _member.Members(
-            _member.ForkServerPoolWorker, initializer, tuple(initargs)
+            _member.ForkServerPoolWorker, initializer, self._initargs
         )
         self._core = open_core(self._workers, self._members, "ft-pool")
+        self._state = "RUN"
         self._notifier = Notifier(self._core)
         self._finalizer = util.Finalize(
             self, _end, args=(self._core, self._members), exitpriority=15
@@ -347,10 +319,6 @@ class WorkerPool:
         except RuntimeError as error:
             raise broken(self._members.broken or error) from error
 
-    def _check_running(self):
-        if self._state != "RUN":
-            raise ValueError("Pool not running")
-
     def _async(self, payloads, join, callback, error_callback):
         notified = callback is not None or error_callback is not None
         result = AsyncResult(self, len(payloads), join, callback, error_callback)
@@ -364,125 +332,34 @@ class WorkerPool:
             result._finish()
         return result
 
-    # -- one call ------------------------------------------------------------
+    # -- what the base class asks for ----------------------------------------
 
-    def apply(self, func, args=(), kwds=None):
-        """Call ``func(*args, **kwds)`` in a worker and return its result.
-
-        Raises ValueError if they can't be pickled, and whatever `func` raises.
-        """
-        return self.apply_async(func, args, kwds).get()
-
-    def apply_async(self, func, args=(), kwds=None, callback=None, error_callback=None):
-        """Like `apply`, but return an `AsyncResult` at once.
-
-        `callback` is called with the result, `error_callback` with the
-        exception, in a thread of this process; they should be quick.
-        """
-        self._check_running()
-        payload = _task.pack(_task.CALL, func, tuple(args), kwds or None)
+    def _call(self, func, args, kwds, callback, error_callback):
+        payload = _task.pack(_task.CALL, func, args, kwds)
         return self._async([payload], _single, callback, error_callback)
 
-    # -- many calls ----------------------------------------------------------
-
-    def _map(self, kind, func, iterable, chunksize, callback=None, error_callback=None):
-        self._check_running()
-        items = iterable if hasattr(iterable, "__len__") else list(iterable)
-        chunksize = self._chunksize(len(items), chunksize)
+    def _map(self, star, func, items, chunksize, callback, error_callback):
         if not len(items):
             _pickling.check(func=func)
+        kind = _task.STARMAP if star else _task.MAP
         payloads = [_task.pack(kind, func, chunk) for chunk in _chunked(items, chunksize)]
         return self._async(payloads, _flat, callback, error_callback)
 
-    def _chunksize(self, length, chunksize):
-        if chunksize is None:
-            chunksize, extra = divmod(length, self._workers * 4)
-            chunksize += bool(extra)
-            return max(chunksize, 1)
-        return _positive(chunksize)
-
-    def map(self, func, iterable, chunksize=None):
-        """Return ``[func(x) for x in iterable]``, computed by the workers.
-
-        `chunksize` is how many items travel as one task; by default the
-        iterable is cut into four tasks a worker.
-        """
-        return self._map(_task.MAP, func, iterable, chunksize).get()
-
-    def map_async(self, func, iterable, chunksize=None, callback=None, error_callback=None):
-        """Like `map`, but return an `AsyncResult` at once."""
-        return self._map(_task.MAP, func, iterable, chunksize, callback, error_callback)
-
-    def starmap(self, func, iterable, chunksize=None):
-        """Like `map`, with each item unpacked as arguments: ``func(*item)``."""
-        return self._map(_task.STARMAP, func, iterable, chunksize).get()
-
-    def starmap_async(self, func, iterable, chunksize=None, callback=None, error_callback=None):
-        """Like `starmap`, but return an `AsyncResult` at once."""
-        return self._map(_task.STARMAP, func, iterable, chunksize, callback, error_callback)
-
-    def imap(self, func, iterable, chunksize=1):
-        """An iterator over the results, in order.
-
-        The iterable is consumed as results are asked for, a bounded way
-        ahead, so it may be endless.
-        """
-        return self._imap(IMapIterator, func, iterable, chunksize)
-
-    def imap_unordered(self, func, iterable, chunksize=1):
-        """Like `imap`, but results come as soon as they are ready."""
-        return self._imap(IMapUnorderedIterator, func, iterable, chunksize)
-
-    def _imap(self, kind, func, iterable, chunksize):
-        self._check_running()
+    def _imap(self, ordered, func, iterable, chunksize):
         _pickling.check(func=func)
-        return kind(self, func, iterable, _positive(chunksize))
+        kind = IMapIterator if ordered else IMapUnorderedIterator
+        return kind(self, func, iterable, chunksize)
 
-    # -- the end -------------------------------------------------------------
+    def _close(self):
+        self._core.close()
 
-    def close(self):
-        """Take no more tasks; the workers leave when all are done."""
-        if self._state == "RUN":
-            self._state = "CLOSE"
-            self._core.close()
-
-    def terminate(self):
-        """Stop the workers at once; what has not been done is cancelled."""
-        self._state = "TERMINATE"
+    def _stop(self):
         self._finalizer()
 
-    def join(self):
-        """Wait until the workers have left, after `close` or `terminate`."""
-        if self._state == "RUN":
-            raise ValueError("Pool is still running")
+    def _await(self):
         self._core.join()
         self._notifier.join()
         self._members.reap()
-
-    def __enter__(self):
-        self._check_running()
-        return self
-
-    def __exit__(self, exc_type, exc, traceback):
-        self.terminate()
-
-    def __del__(self):
-        if self._core is not None and self._state == "RUN" and warnings is not None:
-            warnings.warn(
-                f"unclosed running pool {self!r}", ResourceWarning, source=self
-            )
-
-    def __reduce__(self):
-        raise NotImplementedError("a pool can't be passed to another process or pickled")
-
-    def __repr__(self):
-        return f"<{type(self).__name__} state={self._state} workers={self._workers}>"
-
-
-def _positive(chunksize):
-    if chunksize < 1:
-        raise ValueError(f"Chunksize must be 1+, not {chunksize}")
-    return int(chunksize)
 
 
 def _end(core, members):
