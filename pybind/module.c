@@ -104,6 +104,7 @@ static int add_types(PyObject *module, struct core_state *state)
 		{ &core_child_spec, &state->child },
 		{ &core_pool_spec, &state->pool },
 		{ &core_ticket_spec, &state->ticket },
+		{ &core_future_spec, &state->future },
 		{ &core_seat_spec, &state->seat },
 		{ &core_task_spec, &state->task },
 	};
@@ -159,6 +160,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->child);
 	Py_VISIT(state->pool);
 	Py_VISIT(state->ticket);
+	Py_VISIT(state->future);
 	Py_VISIT(state->seat);
 	Py_VISIT(state->task);
 	return 0;
@@ -188,6 +190,7 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->child);
 	Py_CLEAR(state->pool);
 	Py_CLEAR(state->ticket);
+	Py_CLEAR(state->future);
 	Py_CLEAR(state->seat);
 	Py_CLEAR(state->task);
 	return 0;

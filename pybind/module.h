@@ -28,7 +28,7 @@ struct core_state {
 	PyTypeObject *lock, *rlock, *condition, *event, *barrier;
 	PyTypeObject *semaphore, *bounded_semaphore, *queue, *simple_queue;
 	PyTypeObject *spawner, *child;
-	PyTypeObject *pool, *ticket;
+	PyTypeObject *pool, *ticket, *future;
 	PyTypeObject *seat, *task;
 };
 
@@ -49,7 +49,7 @@ extern PyType_Spec core_lock_spec, core_rlock_spec, core_condition_spec;
 extern PyType_Spec core_semaphore_spec, core_bounded_semaphore_spec;
 extern PyType_Spec core_event_spec, core_barrier_spec, core_queue_spec, core_simple_queue_spec;
 extern PyType_Spec core_spawner_spec, core_child_spec;
-extern PyType_Spec core_pool_spec, core_ticket_spec;
+extern PyType_Spec core_pool_spec, core_ticket_spec, core_future_spec;
 extern PyType_Spec core_seat_spec, core_task_spec;
 
 /* Module functions by file, each list ended by a NULL name. */
