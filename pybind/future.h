@@ -56,12 +56,11 @@ struct core_drive {
 };
 
 struct core_future {
-	PyObject_HEAD
-	const struct core_drive *drive; /* NULL: completed by the worker's thread */
-	pthread_mutex_t lock;           /* for moments, never around Python code */
-	_Atomic int state;              /* written under lock; release */
-	_Atomic int watched;            /* written under lock: another thread settles */
-	struct ft_event ended;          /* set once the state is a last one */
+	PyObject_HEAD const struct core_drive *drive; /* NULL: completed by the worker's thread */
+	pthread_mutex_t lock;			      /* for moments, never around Python code */
+	_Atomic int state;			      /* written under lock; release */
+	_Atomic int watched;   /* written under lock: another thread settles */
+	struct ft_event ended; /* set once the state is a last one */
 	/* Under lock until the state is FINISHED, const from then on. */
 	PyObject *result, *exception;
 	/* Under lock; made on demand, const from then on. */
