@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "module.h"
 
+#include "crew.h"
+
 static struct PyModuleDef core_module;
 
 struct core_state *core_state(PyObject *module)
@@ -107,6 +109,7 @@ static int add_types(PyObject *module, struct core_state *state)
 		{ &core_future_spec, &state->future },
 		{ &core_seat_spec, &state->seat },
 		{ &core_task_spec, &state->task },
+		{ &core_thread_spec, &state->thread },
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
@@ -121,6 +124,7 @@ static int add_functions(PyObject *module, struct core_state *state)
 	if (PyModule_AddFunctions(module, core_shared_functions) ||
 	    PyModule_AddFunctions(module, core_serve_functions) ||
 	    PyModule_AddFunctions(module, core_place_functions) ||
+	    PyModule_AddFunctions(module, core_crew_functions) ||
 	    PyModule_AddFunctions(module, core_info_functions))
 		return -1;
 	state->attach = PyObject_GetAttrString(module, "attach");
@@ -131,7 +135,8 @@ static int core_exec(PyObject *module)
 {
 	struct core_state *state = core_state(module);
 
-	if (import_names(state) || add_exception(module, state) || add_types(module, state))
+	state->crew = core_crew_new();
+	if (!state->crew || import_names(state) || add_exception(module, state) || add_types(module, state))
 		return -1;
 	return add_functions(module, state);
 }
@@ -163,6 +168,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->future);
 	Py_VISIT(state->seat);
 	Py_VISIT(state->task);
+	Py_VISIT(state->thread);
 	return 0;
 }
 
@@ -193,12 +199,14 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->future);
 	Py_CLEAR(state->seat);
 	Py_CLEAR(state->task);
+	Py_CLEAR(state->thread);
 	return 0;
 }
 
 static void core_free(void *module)
 {
 	core_clear(module);
+	core_crew_free(core_state(module)->crew);
 }
 
 static PyModuleDef_Slot core_slots[] = {

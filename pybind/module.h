@@ -30,6 +30,8 @@ struct core_state {
 	PyTypeObject *spawner, *child;
 	PyTypeObject *pool, *ticket, *future;
 	PyTypeObject *seat, *task;
+	PyTypeObject *thread;
+	struct core_crew *crew;
 };
 
 /* From the module, and from one of its types or a subclass of one (NULL with
@@ -51,10 +53,12 @@ extern PyType_Spec core_event_spec, core_barrier_spec, core_queue_spec, core_sim
 extern PyType_Spec core_spawner_spec, core_child_spec;
 extern PyType_Spec core_pool_spec, core_ticket_spec, core_future_spec;
 extern PyType_Spec core_seat_spec, core_task_spec;
+extern PyType_Spec core_thread_spec;
 
 /* Module functions by file, each list ended by a NULL name. */
 extern PyMethodDef core_shared_functions[], core_serve_functions[];
 extern PyMethodDef core_place_functions[], core_info_functions[];
+extern PyMethodDef core_crew_functions[];
 
 /* An OwnerDiedError that names `pid` is set as the exception; its text ends with
  * what has become of the lock. */

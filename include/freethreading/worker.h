@@ -29,6 +29,8 @@
 #ifndef FREETHREADING_WORKER_H
 #define FREETHREADING_WORKER_H
 
+#include <pthread.h>
+
 #include <freethreading/place.h>
 
 FT_BEGIN_DECLS
@@ -91,6 +93,10 @@ FT_API int ft_worker_kill(struct ft_worker *worker, int signo);
 
 /* The process id, or the thread id of a thread worker. */
 FT_API pid_t ft_worker_pid(const struct ft_worker *worker);
+
+/* A thread worker's pthread_t, for functions like pthread_kill: good until the
+ * worker has ended.  0; -ENOTSUP for processes; -EINVAL; -ECHILD. */
+FT_API int ft_worker_thread(const struct ft_worker *worker, pthread_t *thread);
 
 /* A process worker's pidfd: poll it for POLLIN to learn of the end.  Valid
  * until ft_worker_free; do not close it.  -ENOTSUP for threads. */

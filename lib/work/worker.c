@@ -268,6 +268,18 @@ pid_t ft_worker_pid(const struct ft_worker *worker)
 	return worker->kind == FT_WORKER_THREAD ? ft__thread_tid(worker) : worker->pid;
 }
 
+int ft_worker_thread(const struct ft_worker *worker, pthread_t *thread)
+{
+	int rc = check(worker);
+
+	if (rc || !thread)
+		return rc ? rc : -EINVAL;
+	if (worker->kind == FT_WORKER_PROCESS)
+		return -ENOTSUP;
+	*thread = worker == ft__thread_me() ? pthread_self() : worker->thread;
+	return 0;
+}
+
 int ft_worker_pidfd(const struct ft_worker *worker)
 {
 	int rc = check(worker);

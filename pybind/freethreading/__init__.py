@@ -13,97 +13,36 @@ where it has none.
 ...         print(pool.map(square, range(5)))
 [0, 1, 4, 9, 16]
 
-`python -m freethreading` prints what it found on this machine.  For C there is
-``man 7 freethreading``.
+Set FT_BACKEND=threads or FT_BACKEND=processes in the environment to choose the
+workers yourself.  `python -m freethreading` prints what it found on this machine.
+For C there is ``man 7 freethreading``.
 """
 
-import os as _os
-from multiprocessing import process as _process_module
-
 from . import _backend
-from ._core import (
-    Barrier,
-    BoundedSemaphore,
-    Condition,
-    Event,
-    Lock,
-    OwnerDiedError,
-    Queue,
-    RLock,
-    Semaphore,
-    SimpleQueue,
-    version as _version,
-)
+from ._core import OwnerDiedError, version as _version
+from ._errors import WorkerDiedError
 
-__version__ = _version()
-
-_BACKEND = _backend.choose()
+# Also when the module is reloaded: the names are the new backend's then, and
+# objects of the old one go on as they were.
+_BACKEND, _REASON = _backend.decide()
 
 if _BACKEND == "threading":
-    raise ImportError(
-        "freethreading has no thread workers for Python yet: set FT_BACKEND=processes"
-    )
+    from . import _thread_backend as _names
+    from ._thread_backend import *
+else:
+    from . import _process_backend as _names
+    from ._process_backend import *
 
-from ._errors import WorkerDiedError
-from ._executor import WorkerPoolExecutor
-from ._pool import WorkerPool
-from ._process import Worker
+__all__ = sorted([*_names.__all__, "OwnerDiedError", "WorkerDiedError", "get_backend"])
+__version__ = _version()
 
-__all__ = [
-    "Barrier",
-    "BoundedSemaphore",
-    "Condition",
-    "Event",
-    "Lock",
-    "OwnerDiedError",
-    "Queue",
-    "RLock",
-    "Semaphore",
-    "SimpleQueue",
-    "Worker",
-    "WorkerDiedError",
-    "WorkerPool",
-    "WorkerPoolExecutor",
-    "active_children",
-    "active_count",
-    "current_worker",
-    "enumerate",
-    "get_backend",
-    "get_ident",
-]
-
-Worker.__module__ = __name__
-WorkerPool.__module__ = __name__
-WorkerPoolExecutor.__module__ = __name__
 WorkerDiedError.__module__ = __name__
 
 
 def get_backend():
-    """Return ``"multiprocessing"`` (process workers) or ``"threading"``."""
+    """Return what workers are: ``"multiprocessing"`` (processes) or ``"threading"``.
+
+    >>> get_backend() in ("multiprocessing", "threading")
+    True
+    """
     return _BACKEND
-
-
-def current_worker():
-    """Return the worker object of the caller: in the main program that is the
-    main process, as `multiprocessing.current_process` knows it."""
-    return _process_module.current_process()
-
-
-def active_children():
-    """Return a list of the workers that this one has started and that still run."""
-    return _process_module.active_children()
-
-
-def enumerate():
-    """Return a list of all active workers: the children and the caller."""
-    return [*active_children(), current_worker()]
-
-
-def active_count():
-    """Return how many workers are active, the caller included."""
-    return len(enumerate())
-
-
-def get_ident():
-    """Return a number that identifies the current worker: its process id."""
-    return _os.getpid()

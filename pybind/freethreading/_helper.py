@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What runs in the spawner's helper process, and first of all in each worker."""
 
+import importlib
 import io
 import os
 import pickle
@@ -9,7 +10,7 @@ import sys
 import traceback
 from multiprocessing import process, spawn, util
 
-from . import _core
+from . import _backend, _core
 
 #: A worker leaves with this status when the program's main module could not be
 #: imported in it: starting another one would end the same way.
@@ -59,8 +60,18 @@ def _start_again_without_main():
     os.execv(sys.executable, [sys.executable, *flags, "-c", code])
 
 
+def _be_a_process():
+    """A program of process workers has such workers all the way down, also where
+    a fresh interpreter would choose threads."""
+    _backend.inherited = "multiprocessing"
+    package = sys.modules[__package__]
+    if package.get_backend() != _backend.inherited:
+        importlib.reload(package)
+
+
 def main(main_module):
     """Serve until the program has gone."""
+    _be_a_process()
     if main_module:
         _import_main(main_module)
         if _threads() > 1:

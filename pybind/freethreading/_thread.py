@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Worker as a thread: a `threading.Thread` whose OS thread libfreethreading makes."""
+
+import atexit
+import os
+import sys
+import threading
+
+from . import _core, _pickling
+
+# Since 3.13 a Thread asks an object named _handle whether it is done and lets
+# it do the joining, and anything with those two methods serves.  Before, the
+# thread itself leaves a lock behind that its thread state releases at its end,
+# and whoever has started it must wait until it has done so.
+_HANDLES = hasattr(threading.main_thread(), "_handle")
+
+
+class Worker(threading.Thread):
+    """An activity that runs in a thread of its own.
+
+    Parameters
+    ----------
+    group : None
+        Always None, as for `threading.Thread`.
+    target : callable, optional
+        What `run` calls.  A subclass may override `run` instead.
+    name : str, optional
+        For people and logs; the kernel shows its first 15 bytes.  The default
+        is what `threading.Thread` would choose, ``Thread-N (target)``.
+    args, kwargs : tuple, dict
+        The arguments that `run` gives to `target`.
+    daemon : bool, optional
+        The program does not wait for a daemonic worker at its end; it waits
+        for any other.  The default is what the current worker is.
+
+    Raises
+    ------
+    ValueError
+        If `target`, `args` or `kwargs` can't be pickled, naming which.  They
+        must be, on every backend, so that a program that works on one works
+        on the other.  A thread gets the objects themselves, no copies.
+
+    Beyond the common part (`start`, `join`, `is_alive`, `name`, `daemon`) a
+    thread worker has what `threading.Thread` has, such as `ident` and
+    `native_id`.
+
+    Examples
+    --------
+    >>> w = Worker(target=print, args=("hello",))  # doctest: +SKIP
+    >>> w.start(); w.join()                        # doctest: +SKIP
+    hello
+    """
+
+    def __init__(
+        self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None
+    ):
+        super().__init__(group, target, name, args, kwargs, daemon=daemon)
+        _pickling.check(target=target, args=args, kwargs=kwargs)
+        self._handle = _core.ThreadHandle()
+
+    def start(self):
+        """Start the worker: `run` begins in a thread of its own.
+
+        Raises RuntimeError if it has been started before, or if the system
+        refuses another thread.
+        """
+        if not self._initialized:
+            raise RuntimeError("thread.__init__() not called")
+        with threading._active_limbo_lock:
+            if self in threading._limbo or self._started.is_set():
+                raise RuntimeError("threads can only be started once")
+            threading._limbo[self] = self
+        try:
+            self._inherit_context()
+            self._handle.start(self._bootstrap, self._name, self._daemonic)
+        except BaseException:
+            with threading._active_limbo_lock:
+                threading._limbo.pop(self, None)
+            raise
+        if _HANDLES:
+            self._ident = self._handle.ident
+        else:
+            self._started.wait()
+        self._started.set()
+
+    def _inherit_context(self):
+        # Since 3.14 a thread runs in a context of its own.
+        if getattr(self, "_context", self) is None:
+            import contextvars
+
+            inherit = sys.flags.thread_inherit_context
+            self._context = contextvars.copy_context() if inherit else contextvars.Context()
+
+    @property
+    def native_id(self):
+        """The kernel's number for this thread; None before `start`."""
+        if self._native_id is None and self._started.is_set():
+            self._native_id = self._handle.native_id
+        return self._native_id
+
+    def _after_fork(self, new_ident=None):
+        # Called in the child, of each thread: this one goes on if new_ident is
+        # there, and is known by a handle of the interpreter's from now on.
+        if new_ident is not None:
+            self._handle = threading._make_thread_handle(new_ident)
+        super()._after_fork(new_ident)
+
+
+def _await_workers():
+    # The main thread counts as ended when it begins to wait for the others:
+    # some of them may be waiting for that.
+    threading.main_thread()._handle._set_done()
+    _core.await_threads(False)
+
+
+if _HANDLES:
+    threading._register_atexit(_await_workers)
+# Threads that the interpreter waits for may start workers while it does so;
+# after the exit functions it is too late for anybody.
+atexit.register(_core.await_threads, True)
+os.register_at_fork(after_in_child=_core.forget_threads)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""The names of the package where workers are threads."""
+
+import threading
+
+from ._core import (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    Lock,
+    Queue,
+    RLock,
+    Semaphore,
+    SimpleQueue,
+)
+from ._executor import WorkerPoolExecutor
+from ._pool import WorkerPool
+from ._thread import Worker
+
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "SimpleQueue",
+    "Worker",
+    "WorkerPool",
+    "WorkerPoolExecutor",
+    "active_children",
+    "active_count",
+    "current_worker",
+    "enumerate",
+    "get_ident",
+]
+
+
+def current_worker():
+    """Return the worker object of the caller: a thread.
+
+    In the main program that is the main thread, as `threading.current_thread`
+    knows it.
+
+    >>> current_worker().name
+    'MainThread'
+    """
+    return threading.current_thread()
+
+
+def active_children():
+    """Return a list of all workers that run, except the caller.
+
+    Threads are nobody's children: a thread that the caller has not started is
+    among them as well.
+
+    >>> active_children()
+    []
+    """
+    current = threading.current_thread()
+    return [thread for thread in threading.enumerate() if thread is not current]
+
+
+def enumerate():
+    """Return a list of all active workers: every thread of the program.
+
+    >>> [worker.name for worker in enumerate()]
+    ['MainThread']
+    """
+    return threading.enumerate()
+
+
+def active_count():
+    """Return how many workers are active, the caller included.
+
+    >>> active_count()
+    1
+    """
+    return threading.active_count()
+
+
+def get_ident():
+    """Return a number that identifies the current worker: its thread identifier.
+
+    >>> get_ident() == threading.get_ident()
+    True
+    """
+    return threading.get_ident()
