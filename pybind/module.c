@@ -136,7 +136,8 @@ static int core_exec(PyObject *module)
 	struct core_state *state = core_state(module);
 
 	state->crew = core_crew_new();
-	if (!state->crew || import_names(state) || add_exception(module, state) || add_types(module, state))
+	if (!state->crew || import_names(state) || add_exception(module, state) ||
+	    add_types(module, state))
 		return -1;
 	return add_functions(module, state);
 }

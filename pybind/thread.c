@@ -231,12 +231,14 @@ static PyMethodDef thread_methods[] = {
 static PyGetSetDef thread_getset[] = {
 	{ "ident", thread_ident, NULL, "What get_ident() returns in the thread; 0 before start.",
 	  NULL },
-	{ "native_id", thread_native_id, NULL, "The kernel's number for it; 0 before start.", NULL },
+	{ "native_id", thread_native_id, NULL, "The kernel's number for it; 0 before start.",
+	  NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 
 static PyMemberDef thread_members[] = {
-	{ "__weaklistoffset__", T_PYSSIZET, offsetof(struct core_thread, weakrefs), READONLY, NULL },
+	{ "__weaklistoffset__", T_PYSSIZET, offsetof(struct core_thread, weakrefs), READONLY,
+	  NULL },
 	{ NULL, 0, 0, 0, NULL },
 };
 
