@@ -25,12 +25,13 @@ static struct core_barrier *barrier_of(PyObject *op)
 const struct core_kind core_barrier_kind = {
 	.name = "Barrier",
 	.size = sizeof(struct ft_barrier),
-	.type = offsetof(struct core_state, barrier),
+	.inside = CORE_INSIDE(struct core_barrier),
+	.type = offsetof(struct core_types, barrier),
 };
 
-static int barrier_init(void *block, void *ctx)
+static int barrier_init(void *block, uint32_t flags, void *ctx)
 {
-	return ft_barrier_init(block, *(uint32_t *)ctx, FT_SHARED | FT_INTERRUPTIBLE);
+	return ft_barrier_init(block, *(uint32_t *)ctx, flags);
 }
 
 /* 0, or -1 with an exception. */
@@ -265,6 +266,8 @@ static PyObject *barrier_reduce(PyObject *op, PyObject *unused)
 	struct core_barrier *self = barrier_of(op);
 
 	(void)unused;
+	if (self->base.threads)
+		return core_shared_reduce(op, &core_barrier_kind);
 	return Py_BuildValue("O(sK)(OO)", self->base.state->attach, core_barrier_kind.name,
 			     (unsigned long long)self->base.handle,
 			     self->action ? self->action : Py_None,
@@ -354,6 +357,14 @@ static PyType_Slot barrier_slots[] = {
 PyType_Spec core_barrier_spec = {
 	.name = "freethreading._core.Barrier",
 	.basicsize = sizeof(struct core_barrier),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+		 Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = barrier_slots,
+};
+
+PyType_Spec core_thread_barrier_spec = {
+	.name = "freethreading.Barrier",
+	.basicsize = CORE_THREAD_SIZE(struct core_barrier, struct ft_barrier),
 	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
 		 Py_TPFLAGS_IMMUTABLETYPE,
 	.slots = barrier_slots,

@@ -21,10 +21,10 @@ static struct core_condition *condition_of(PyObject *op)
 /* 0, or -1 with TypeError. */
 static int set_lock(struct core_condition *self, PyObject *lock)
 {
-	const struct core_state *state = self->base.state;
+	const struct core_types *types = core_shared_types(&self->base);
 
-	self->recursive = PyObject_TypeCheck(lock, state->rlock);
-	if (!self->recursive && !PyObject_TypeCheck(lock, state->lock)) {
+	self->recursive = PyObject_TypeCheck(lock, types->rlock);
+	if (!self->recursive && !PyObject_TypeCheck(lock, types->lock)) {
 		PyErr_Format(PyExc_TypeError,
 			     "lock must be a freethreading Lock or RLock, not %.100s",
 			     Py_TYPE(lock)->tp_name);
@@ -46,31 +46,34 @@ static int condition_complete(PyObject *op, PyObject *extra)
 const struct core_kind core_condition_kind = {
 	.name = "Condition",
 	.size = sizeof(struct ft_condition),
-	.type = offsetof(struct core_state, condition),
+	.inside = CORE_INSIDE(struct core_condition),
+	.type = offsetof(struct core_types, condition),
 	.complete = condition_complete,
 };
 
-static int condition_init(void *block, void *ctx)
+static int condition_init(void *block, uint32_t flags, void *ctx)
 {
 	(void)ctx;
-	return ft_condition_init(block, FT_SHARED | FT_INTERRUPTIBLE);
+	return ft_condition_init(block, flags);
 }
 
 static PyObject *condition_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = { "lock", NULL };
-	struct core_state *state = core_state_of_type(type);
 	PyObject *lock = Py_None, *op;
 
-	if (!state || !PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Condition", names, &lock))
-		return NULL;
-	lock = lock == Py_None ? PyObject_CallNoArgs((PyObject *)state->rlock) : Py_NewRef(lock);
-	if (!lock)
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Condition", names, &lock))
 		return NULL;
 	op = core_shared_new(type, &core_condition_kind, condition_init, NULL);
-	if (op && set_lock(condition_of(op), lock))
+	if (!op)
+		return NULL;
+	if (lock == Py_None)
+		lock = PyObject_CallNoArgs((PyObject *)core_shared_types((void *)op)->rlock);
+	else
+		Py_INCREF(lock);
+	if (!lock || set_lock(condition_of(op), lock))
 		Py_CLEAR(op);
-	Py_DECREF(lock);
+	Py_XDECREF(lock);
 	return op;
 }
 
@@ -108,7 +111,8 @@ static PyObject *condition_acquire(PyObject *op, PyObject *const *args, Py_ssize
 	ft_deadline deadline;
 
 	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
-	    core_block_deadline(given[0], given[1], &deadline))
+	    core_acquire_deadline((struct core_shared *)op, given, CORE_LOCK_USELESS,
+				  1, &deadline))
 		return NULL;
 	return take(op, deadline);
 }
@@ -134,9 +138,20 @@ static PyObject *condition_exit(PyObject *op, PyObject *const *args, Py_ssize_t 
 	return condition_release(op, NULL);
 }
 
+/* A Lock for threads may be released by anybody, so it does not tell whose it is. */
+static int is_held(const struct core_condition *self)
+{
+	void *lock = self->lock->block;
+
+	if (self->recursive)
+		return ft_rlock_mine(lock);
+	return self->base.threads ? ft_lock_held(lock) : ft_lock_mine(lock);
+}
+
 /* Both blocks are there and the calling thread holds the lock: 0; else -1 with
  * an exception. */
-static int check_held(const struct core_condition *self, const char *message)
+static int check_held(const struct core_condition *self, const char *message,
+		      const char *thread_message)
 {
 	int rc = core_shared_check(&self->base), mine;
 
@@ -146,9 +161,10 @@ static int check_held(const struct core_condition *self, const char *message)
 		core_raise(rc);
 		return -1;
 	}
-	mine = self->recursive ? ft_rlock_mine(self->lock->block) :
-				 ft_lock_mine(self->lock->block);
-	if (!mine)
+	mine = is_held(self);
+	if (!mine && self->base.threads)
+		PyErr_SetString(PyExc_RuntimeError, thread_message);
+	else if (!mine)
 		PyErr_SetString(PyExc_AssertionError, message);
 	return mine ? 0 : -1;
 }
@@ -229,7 +245,8 @@ static int wait_until(const struct core_condition *self, ft_deadline deadline)
 	struct ft_condition_hold hold;
 	int rc, end;
 
-	if (check_held(self, "must acquire() condition before using wait()"))
+	if (check_held(self, "must acquire() condition before using wait()",
+		       "cannot wait on un-acquired lock"))
 		return -1;
 	rc = arm(self, &hold);
 	if (rc == -EBUSY)
@@ -295,7 +312,7 @@ static PyObject *notify(PyObject *op, uint32_t n)
 	struct core_condition *self = condition_of(op);
 	int rc;
 
-	if (check_held(self, "lock is not owned"))
+	if (check_held(self, "lock is not owned", "cannot notify on un-acquired lock"))
 		return NULL;
 	rc = n ? ft_condition_notify(self->base.block, n) : 0;
 	return core_none(rc);
@@ -332,6 +349,9 @@ static PyObject *condition_repr(PyObject *op)
 {
 	const char *how = core_shared_check(&condition_of(op)->base) ? "gone, " : "";
 
+	if (condition_of(op)->base.threads)
+		return PyUnicode_FromFormat("<%s(%R) at %p>", Py_TYPE(op)->tp_name,
+					    condition_of(op)->lock, op);
 	return PyUnicode_FromFormat("<Condition(%s%R) at %p>", how, condition_of(op)->lock, op);
 }
 
@@ -340,6 +360,8 @@ static PyObject *condition_reduce(PyObject *op, PyObject *unused)
 	struct core_condition *self = condition_of(op);
 
 	(void)unused;
+	if (self->base.threads)
+		return core_shared_reduce(op, &core_condition_kind);
 	return Py_BuildValue("O(sKO)", self->base.state->attach, core_condition_kind.name,
 			     (unsigned long long)self->base.handle, self->lock);
 }
@@ -419,6 +441,14 @@ static PyType_Slot condition_slots[] = {
 PyType_Spec core_condition_spec = {
 	.name = "freethreading._core.Condition",
 	.basicsize = sizeof(struct core_condition),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
+		 Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = condition_slots,
+};
+
+PyType_Spec core_thread_condition_spec = {
+	.name = "freethreading.Condition",
+	.basicsize = CORE_THREAD_SIZE(struct core_condition, struct ft_condition),
 	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC |
 		 Py_TPFLAGS_IMMUTABLETYPE,
 	.slots = condition_slots,

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdint.h>
 
+#include "shared.h"
+
 #define NS 1000000000
 
 static Py_ssize_t name_index(const char *const *names, PyObject *key)
@@ -108,6 +110,66 @@ int core_block_deadline(PyObject *block, PyObject *timeout, ft_deadline *deadlin
 		return -1;
 	*deadline = FT_NOW;
 	return blocks ? core_deadline(timeout, deadline) : 0;
+}
+
+static int is_minus_one(PyObject *timeout)
+{
+	int overflow;
+
+	if (PyLong_Check(timeout))
+		return PyLong_AsLongAndOverflow(timeout, &overflow) == -1 && !overflow;
+	return PyFloat_Check(timeout) && PyFloat_AS_DOUBLE(timeout) == -1;
+}
+
+/* For threads, with a timeout that is not None. */
+static int timed_deadline(PyObject *const given[2], const char *useless, int forever,
+			  ft_deadline *deadline)
+{
+	int blocks = given[0] ? PyObject_IsTrue(given[0]) : 1;
+	int endless = forever && is_minus_one(given[1]);
+
+	if (blocks < 0)
+		return -1;
+	if (!blocks && !endless) {
+		PyErr_SetString(PyExc_ValueError, useless);
+		return -1;
+	}
+	*deadline = blocks ? FT_FOREVER : FT_NOW;
+	return endless ? 0 : core_deadline(given[1], deadline);
+}
+
+int core_acquire_deadline(const struct core_shared *self, PyObject *const given[2],
+			  const char *useless, int forever, ft_deadline *deadline)
+{
+	if (self->threads && given[1] && given[1] != Py_None)
+		return timed_deadline(given, useless, forever, deadline);
+	return core_block_deadline(given[0], given[1], deadline);
+}
+
+/* What queue.Queue does not take, if it would have looked at it. */
+static int check_timeout(PyObject *timeout, ft_deadline deadline)
+{
+	PyObject *zero;
+	int negative;
+
+	if (deadline != FT_NOW || !timeout || timeout == Py_None)
+		return 0;
+	zero = PyLong_FromLong(0);
+	negative = zero ? PyObject_RichCompareBool(timeout, zero, Py_LT) : -1;
+	Py_XDECREF(zero);
+	if (negative > 0)
+		PyErr_SetString(PyExc_ValueError, "'timeout' must be a non-negative number");
+	return negative ? -1 : 0;
+}
+
+int core_queue_deadline(PyObject *block, PyObject *timeout, ft_deadline *deadline)
+{
+	int blocks = block ? PyObject_IsTrue(block) : 1;
+
+	*deadline = FT_NOW;
+	if (blocks <= 0)
+		return blocks;
+	return core_deadline(timeout, deadline) || check_timeout(timeout, *deadline) ? -1 : 0;
 }
 
 static int add_cpu(PyObject *item, struct ft_cpus *cpus)

@@ -21,6 +21,16 @@ int core_deadline(PyObject *timeout, ft_deadline *deadline);
 /* The pair (block, timeout) that locks and queues take.  0, or -1. */
 int core_block_deadline(PyObject *block, PyObject *timeout, ft_deadline *deadline);
 
+/* The same for acquire(blocking, timeout).  Between processes a timeout that is
+ * of no use is ignored; between threads it is a ValueError that says `useless`,
+ * and -1 is as good as None if `forever`, as threading has it. */
+struct core_shared;
+int core_acquire_deadline(const struct core_shared *self, PyObject *const given[2],
+			  const char *useless, int forever, ft_deadline *deadline);
+
+/* The same for a queue between threads, which takes no negative timeout. */
+int core_queue_deadline(PyObject *block, PyObject *timeout, ft_deadline *deadline);
+
 /* An iterable of ints to a set of CPUs, and back.  0 or -1; NULL on failure. */
 int core_cpus_from(PyObject *iterable, struct ft_cpus *cpus);
 PyObject *core_cpus_to(const struct ft_cpus *cpus, PyTypeObject *type);

@@ -9,13 +9,14 @@
 const struct core_kind core_event_kind = {
 	.name = "Event",
 	.size = sizeof(struct ft_event),
-	.type = offsetof(struct core_state, event),
+	.inside = CORE_INSIDE(struct core_shared),
+	.type = offsetof(struct core_types, event),
 };
 
-static int event_init(void *block, void *ctx)
+static int event_init(void *block, uint32_t flags, void *ctx)
 {
 	(void)ctx;
-	return ft_event_init(block, FT_SHARED | FT_INTERRUPTIBLE);
+	return ft_event_init(block, flags);
 }
 
 static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -82,6 +83,8 @@ static PyObject *event_repr(PyObject *op)
 
 	if (core_shared_check(self) == 0)
 		how = ft_event_is_set(self->block) ? "set" : "unset";
+	if (self->threads)
+		return PyUnicode_FromFormat("<%s at %p: %s>", Py_TYPE(op)->tp_name, op, how);
 	return PyUnicode_FromFormat("<Event at %p %s>", op, how);
 }
 
@@ -131,6 +134,13 @@ static PyType_Slot event_slots[] = {
 PyType_Spec core_event_spec = {
 	.name = "freethreading._core.Event",
 	.basicsize = sizeof(struct core_shared),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = event_slots,
+};
+
+PyType_Spec core_thread_event_spec = {
+	.name = "freethreading.Event",
+	.basicsize = CORE_THREAD_SIZE(struct core_shared, struct ft_event),
 	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
 	.slots = event_slots,
 };

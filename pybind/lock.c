@@ -10,13 +10,14 @@
 const struct core_kind core_lock_kind = {
 	.name = "Lock",
 	.size = sizeof(struct ft_lock),
-	.type = offsetof(struct core_state, lock),
+	.inside = CORE_INSIDE(struct core_shared),
+	.type = offsetof(struct core_types, lock),
 };
 
-static int lock_init(void *block, void *ctx)
+static int lock_init(void *block, uint32_t flags, void *ctx)
 {
 	(void)ctx;
-	return ft_lock_init(block, FT_SHARED | FT_INTERRUPTIBLE | FT_LOCK_UNOWNED);
+	return ft_lock_init(block, flags | FT_LOCK_UNOWNED);
 }
 
 static PyObject *lock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -61,7 +62,8 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
 	ft_deadline deadline;
 
 	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
-	    core_block_deadline(given[0], given[1], &deadline))
+	    core_acquire_deadline((struct core_shared *)op, given, CORE_LOCK_USELESS,
+				  1, &deadline))
 		return NULL;
 	return core_lock_take((struct core_shared *)op, deadline);
 }
@@ -72,10 +74,10 @@ PyObject *core_lock_drop(struct core_shared *self)
 
 	if (!rc)
 		rc = ft_lock_release(self->block);
-	if (rc == -EPERM) {
+	if (rc == -EPERM && self->threads)
+		PyErr_SetString(PyExc_RuntimeError, "release unlocked lock");
+	else if (rc == -EPERM)
 		PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
-		return NULL;
-	}
 	return core_none(rc);
 }
 
@@ -114,6 +116,8 @@ static PyObject *lock_repr(PyObject *op)
 
 	if (core_shared_check(self) == 0)
 		how = ft_lock_held(self->block) ? "locked" : "unlocked";
+	if (self->threads)
+		return PyUnicode_FromFormat("<%s %s object at %p>", how, Py_TYPE(op)->tp_name, op);
 	return PyUnicode_FromFormat("<Lock(%s) at %p>", how, op);
 }
 
@@ -173,6 +177,13 @@ static PyType_Slot lock_slots[] = {
 PyType_Spec core_lock_spec = {
 	.name = "freethreading._core.Lock",
 	.basicsize = sizeof(struct core_shared),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = lock_slots,
+};
+
+PyType_Spec core_thread_lock_spec = {
+	.name = "freethreading.Lock",
+	.basicsize = CORE_THREAD_SIZE(struct core_shared, struct ft_lock),
 	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
 	.slots = lock_slots,
 };

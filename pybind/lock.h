@@ -5,6 +5,8 @@
 
 #include "shared.h"
 
+#define CORE_LOCK_USELESS "can't specify a timeout for a non-blocking call"
+
 /* As acquire and release: True or False, None, or NULL with an exception. */
 PyObject *core_lock_take(struct core_shared *lock, ft_deadline deadline);
 PyObject *core_lock_drop(struct core_shared *lock);

@@ -85,23 +85,59 @@ static int add_exception(PyObject *module, struct core_state *state)
 static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, PyTypeObject **type)
 {
 	*type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
-	return *type ? PyModule_AddType(module, *type) : -1;
+	return *type ? 0 : -1;
+}
+
+/* A backend's primitives: types of _core, attributes of `home`. */
+static int add_primitives(PyObject *module, PyObject *home, PyType_Spec *const *specs,
+			  struct core_types *types)
+{
+	PyTypeObject **order[] = {
+		&types->lock,	   &types->rlock,	      &types->condition, &types->event,
+		&types->semaphore, &types->bounded_semaphore, &types->barrier,	 &types->queue,
+		&types->simple_queue,
+	};
+
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		PyTypeObject *base = i == 5 ? types->semaphore : NULL;
+
+		if (add_type(module, specs[i], base, order[i]) ||
+		    PyModule_AddType(home, *order[i]))
+			return -1;
+	}
+	return 0;
+}
+
+/* The module `threads`: the primitives of the other backend. */
+static int add_threads(PyObject *module, struct core_state *state)
+{
+	static PyType_Spec *const specs[] = {
+		&core_thread_lock_spec,	     &core_thread_rlock_spec,
+		&core_thread_condition_spec, &core_thread_event_spec,
+		&core_thread_semaphore_spec, &core_thread_bounded_semaphore_spec,
+		&core_thread_barrier_spec,   &core_thread_queue_spec,
+		&core_thread_simple_queue_spec,
+	};
+	PyObject *threads = PyModule_New("freethreading._core.threads");
+	int rc = -1;
+
+	if (threads && add_primitives(module, threads, specs, &state->threads) == 0)
+		rc = PyModule_AddObjectRef(module, "threads", threads);
+	Py_XDECREF(threads);
+	return rc;
 }
 
 static int add_types(PyObject *module, struct core_state *state)
 {
+	static PyType_Spec *const primitives[] = {
+		&core_lock_spec,      &core_rlock_spec,		    &core_condition_spec,
+		&core_event_spec,     &core_semaphore_spec,	    &core_bounded_semaphore_spec,
+		&core_barrier_spec,   &core_queue_spec,		    &core_simple_queue_spec,
+	};
 	const struct {
 		PyType_Spec *spec;
 		PyTypeObject **type;
 	} types[] = {
-		{ &core_lock_spec, &state->lock },
-		{ &core_rlock_spec, &state->rlock },
-		{ &core_condition_spec, &state->condition },
-		{ &core_semaphore_spec, &state->semaphore },
-		{ &core_event_spec, &state->event },
-		{ &core_barrier_spec, &state->barrier },
-		{ &core_queue_spec, &state->queue },
-		{ &core_simple_queue_spec, &state->simple_queue },
 		{ &core_spawner_spec, &state->spawner },
 		{ &core_child_spec, &state->child },
 		{ &core_pool_spec, &state->pool },
@@ -113,10 +149,24 @@ static int add_types(PyObject *module, struct core_state *state)
 	};
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-		if (add_type(module, types[i].spec, NULL, types[i].type))
+		if (add_type(module, types[i].spec, NULL, types[i].type) ||
+		    PyModule_AddType(module, *types[i].type))
 			return -1;
-	return add_type(module, &core_bounded_semaphore_spec, state->semaphore,
-			&state->bounded_semaphore);
+	if (add_primitives(module, module, primitives, &state->processes))
+		return -1;
+	return add_threads(module, state);
+}
+
+/* Those who were pickled, as long as they live for other reasons. */
+static int make_pickled(struct core_state *state)
+{
+	PyObject *type;
+
+	if (import_name("weakref", "WeakValueDictionary", &type))
+		return -1;
+	state->pickled = PyObject_CallNoArgs(type);
+	Py_DECREF(type);
+	return state->pickled ? 0 : -1;
 }
 
 static int add_functions(PyObject *module, struct core_state *state)
@@ -128,7 +178,8 @@ static int add_functions(PyObject *module, struct core_state *state)
 	    PyModule_AddFunctions(module, core_info_functions))
 		return -1;
 	state->attach = PyObject_GetAttrString(module, "attach");
-	return state->attach ? 0 : -1;
+	state->local = state->attach ? PyObject_GetAttrString(module, "local") : NULL;
+	return state->local ? 0 : -1;
 }
 
 static int core_exec(PyObject *module)
@@ -136,16 +187,49 @@ static int core_exec(PyObject *module)
 	struct core_state *state = core_state(module);
 
 	state->crew = core_crew_new();
-	if (!state->crew || import_names(state) || add_exception(module, state) ||
-	    add_types(module, state))
+	if (!state->crew || import_names(state) || make_pickled(state) ||
+	    add_exception(module, state) || add_types(module, state))
 		return -1;
 	return add_functions(module, state);
+}
+
+static int traverse_types(const struct core_types *types, visitproc visit, void *arg)
+{
+	Py_VISIT(types->lock);
+	Py_VISIT(types->rlock);
+	Py_VISIT(types->condition);
+	Py_VISIT(types->semaphore);
+	Py_VISIT(types->bounded_semaphore);
+	Py_VISIT(types->event);
+	Py_VISIT(types->barrier);
+	Py_VISIT(types->queue);
+	Py_VISIT(types->simple_queue);
+	return 0;
+}
+
+static int clear_types(struct core_types *types)
+{
+	Py_CLEAR(types->lock);
+	Py_CLEAR(types->rlock);
+	Py_CLEAR(types->condition);
+	Py_CLEAR(types->semaphore);
+	Py_CLEAR(types->bounded_semaphore);
+	Py_CLEAR(types->event);
+	Py_CLEAR(types->barrier);
+	Py_CLEAR(types->queue);
+	Py_CLEAR(types->simple_queue);
+	return 0;
 }
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)
 {
 	struct core_state *state = core_state(module);
+	int rc = traverse_types(&state->processes, visit, arg);
 
+	if (!rc)
+		rc = traverse_types(&state->threads, visit, arg);
+	if (rc)
+		return rc;
 	Py_VISIT(state->dumps);
 	Py_VISIT(state->loads);
 	Py_VISIT(state->full);
@@ -153,15 +237,8 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->owner_died);
 	Py_VISIT(state->broken);
 	Py_VISIT(state->attach);
-	Py_VISIT(state->lock);
-	Py_VISIT(state->rlock);
-	Py_VISIT(state->condition);
-	Py_VISIT(state->semaphore);
-	Py_VISIT(state->bounded_semaphore);
-	Py_VISIT(state->event);
-	Py_VISIT(state->barrier);
-	Py_VISIT(state->queue);
-	Py_VISIT(state->simple_queue);
+	Py_VISIT(state->local);
+	Py_VISIT(state->pickled);
 	Py_VISIT(state->spawner);
 	Py_VISIT(state->child);
 	Py_VISIT(state->pool);
@@ -177,6 +254,8 @@ static int core_clear(PyObject *module)
 {
 	struct core_state *state = core_state(module);
 
+	clear_types(&state->processes);
+	clear_types(&state->threads);
 	Py_CLEAR(state->dumps);
 	Py_CLEAR(state->loads);
 	Py_CLEAR(state->full);
@@ -184,15 +263,8 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->owner_died);
 	Py_CLEAR(state->broken);
 	Py_CLEAR(state->attach);
-	Py_CLEAR(state->lock);
-	Py_CLEAR(state->rlock);
-	Py_CLEAR(state->condition);
-	Py_CLEAR(state->semaphore);
-	Py_CLEAR(state->bounded_semaphore);
-	Py_CLEAR(state->event);
-	Py_CLEAR(state->barrier);
-	Py_CLEAR(state->queue);
-	Py_CLEAR(state->simple_queue);
+	Py_CLEAR(state->local);
+	Py_CLEAR(state->pickled);
 	Py_CLEAR(state->spawner);
 	Py_CLEAR(state->child);
 	Py_CLEAR(state->pool);

@@ -2,7 +2,8 @@
 /*
  * freethreading._core: the CPython extension.  Each file is one noun of the
  * library, and does three things: parse, call ft_*, convert.  No algorithm
- * lives here, and only the public headers are used.
+ * lives here, and only the public headers are used; but for fifo.c, since what
+ * holds references to objects is the interpreter's business.
  *
  * All types are heap types, and everything an interpreter owns is in struct
  * core_state, so the module works in sub-interpreters and without the GIL.
@@ -18,15 +19,22 @@
 
 #include <freethreading.h>
 
+/* The primitives of one backend. */
+struct core_types {
+	PyTypeObject *lock, *rlock, *condition, *event, *barrier;
+	PyTypeObject *semaphore, *bounded_semaphore, *queue, *simple_queue;
+};
+
 /* What one interpreter owns; const after core_exec. */
 struct core_state {
 	PyObject *dumps, *loads; /* of pickle */
 	PyObject *full, *empty;  /* of queue */
 	PyObject *owner_died;    /* OwnerDiedError */
 	PyObject *broken;        /* threading.BrokenBarrierError */
-	PyObject *attach;        /* what a pickled primitive calls */
-	PyTypeObject *lock, *rlock, *condition, *event, *barrier;
-	PyTypeObject *semaphore, *bounded_semaphore, *queue, *simple_queue;
+	PyObject *attach;        /* what a pickled primitive of processes calls */
+	PyObject *local;         /* what one of threads calls */
+	PyObject *pickled;       /* WeakValueDictionary: those of threads, by handle */
+	struct core_types processes, threads;
 	PyTypeObject *spawner, *child;
 	PyTypeObject *pool, *ticket, *future;
 	PyTypeObject *seat, *task;
@@ -50,6 +58,10 @@ struct core_state *core_state_of_type(PyTypeObject *type);
 extern PyType_Spec core_lock_spec, core_rlock_spec, core_condition_spec;
 extern PyType_Spec core_semaphore_spec, core_bounded_semaphore_spec;
 extern PyType_Spec core_event_spec, core_barrier_spec, core_queue_spec, core_simple_queue_spec;
+extern PyType_Spec core_thread_lock_spec, core_thread_rlock_spec, core_thread_condition_spec;
+extern PyType_Spec core_thread_semaphore_spec, core_thread_bounded_semaphore_spec;
+extern PyType_Spec core_thread_event_spec, core_thread_barrier_spec;
+extern PyType_Spec core_thread_queue_spec, core_thread_simple_queue_spec;
 extern PyType_Spec core_spawner_spec, core_child_spec;
 extern PyType_Spec core_pool_spec, core_ticket_spec, core_future_spec;
 extern PyType_Spec core_seat_spec, core_task_spec;

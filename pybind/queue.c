@@ -21,13 +21,13 @@ static int queue_destroy(void *block)
 const struct core_kind core_queue_kind = {
 	.name = "Queue",
 	.size = sizeof(struct ft_queue),
-	.type = offsetof(struct core_state, queue),
+	.type = offsetof(struct core_types, queue),
 	.destroy = queue_destroy,
 };
 
-static int queue_init(void *block, void *ctx)
+static int queue_init(void *block, uint32_t flags, void *ctx)
 {
-	return ft_queue_init(block, *(uint64_t *)ctx, FT_SHARED | FT_INTERRUPTIBLE);
+	return ft_queue_init(block, *(uint64_t *)ctx, flags);
 }
 
 static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)

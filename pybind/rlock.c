@@ -10,13 +10,14 @@
 const struct core_kind core_rlock_kind = {
 	.name = "RLock",
 	.size = sizeof(struct ft_rlock),
-	.type = offsetof(struct core_state, rlock),
+	.inside = CORE_INSIDE(struct core_shared),
+	.type = offsetof(struct core_types, rlock),
 };
 
-static int rlock_init(void *block, void *ctx)
+static int rlock_init(void *block, uint32_t flags, void *ctx)
 {
 	(void)ctx;
-	return ft_rlock_init(block, FT_SHARED | FT_INTERRUPTIBLE);
+	return ft_rlock_init(block, flags);
 }
 
 static PyObject *rlock_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -64,11 +65,11 @@ PyObject *core_rlock_drop(struct core_shared *self)
 
 	if (!rc)
 		rc = ft_rlock_release(self->block);
-	if (rc == -EPERM) {
+	if (rc == -EPERM && self->threads)
+		PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock");
+	else if (rc == -EPERM)
 		PyErr_SetString(PyExc_AssertionError,
 				"attempt to release recursive lock not owned by thread");
-		return NULL;
-	}
 	return core_none(rc);
 }
 
@@ -80,7 +81,8 @@ static PyObject *rlock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t n
 	ft_deadline deadline;
 
 	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
-	    core_block_deadline(given[0], given[1], &deadline))
+	    core_acquire_deadline((struct core_shared *)op, given, CORE_LOCK_USELESS,
+				  1, &deadline))
 		return NULL;
 	return core_rlock_take((struct core_shared *)op, deadline);
 }
@@ -111,6 +113,10 @@ static PyObject *rlock_repr(PyObject *op)
 
 	if (core_shared_check(self) == 0)
 		how = ft_rlock_held(self->block) ? "locked" : "unlocked";
+	if (self->threads)
+		return PyUnicode_FromFormat("<%s %s object count=%lu at %p>", how,
+					    Py_TYPE(op)->tp_name,
+					    (unsigned long)ft_rlock_depth(self->block), op);
 	if (how[0] != 'g' && ft_rlock_mine(self->block))
 		return PyUnicode_FromFormat("<RLock(locked, %lu times by this thread) at %p>",
 					    (unsigned long)ft_rlock_depth(self->block), op);
@@ -178,6 +184,13 @@ static PyType_Slot rlock_slots[] = {
 PyType_Spec core_rlock_spec = {
 	.name = "freethreading._core.RLock",
 	.basicsize = sizeof(struct core_shared),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = rlock_slots,
+};
+
+PyType_Spec core_thread_rlock_spec = {
+	.name = "freethreading.RLock",
+	.basicsize = CORE_THREAD_SIZE(struct core_shared, struct ft_rlock),
 	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
 	.slots = rlock_slots,
 };

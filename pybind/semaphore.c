@@ -9,27 +9,29 @@
 const struct core_kind core_semaphore_kind = {
 	.name = "Semaphore",
 	.size = sizeof(struct ft_semaphore),
-	.type = offsetof(struct core_state, semaphore),
+	.inside = CORE_INSIDE(struct core_shared),
+	.type = offsetof(struct core_types, semaphore),
 };
 
 const struct core_kind core_bounded_semaphore_kind = {
 	.name = "BoundedSemaphore",
 	.size = sizeof(struct ft_semaphore),
-	.type = offsetof(struct core_state, bounded_semaphore),
+	.inside = CORE_INSIDE(struct core_shared),
+	.type = offsetof(struct core_types, bounded_semaphore),
 };
 
-static int semaphore_init(void *block, void *ctx)
+static int semaphore_init(void *block, uint32_t flags, void *ctx)
 {
-	return ft_semaphore_init(block, *(uint32_t *)ctx, 0, FT_SHARED | FT_INTERRUPTIBLE);
+	return ft_semaphore_init(block, *(uint32_t *)ctx, 0, flags);
 }
 
-static int bounded_init(void *block, void *ctx)
+static int bounded_init(void *block, uint32_t flags, void *ctx)
 {
 	uint32_t value = *(uint32_t *)ctx;
 	struct ft_semaphore *semaphore = block;
 	/* The library has no name for a bound of 0, which is of no use but legal. */
 	int rc = ft_semaphore_init(semaphore, value, value ? value : 1,
-				   FT_SHARED | FT_INTERRUPTIBLE);
+				   flags);
 
 	if (!rc)
 		semaphore->max = value;
@@ -102,24 +104,46 @@ static PyObject *semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize
 	ft_deadline deadline;
 
 	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
-	    core_block_deadline(given[0], given[1], &deadline))
+	    core_acquire_deadline((struct core_shared *)op, given,
+				  "can't specify timeout for non-blocking acquire", 0, &deadline))
 		return NULL;
 	return semaphore_take(op, deadline);
 }
 
-static PyObject *semaphore_release(PyObject *op, PyObject *unused)
+static PyObject *semaphore_give(PyObject *op, uint32_t n)
 {
 	struct core_shared *self = (struct core_shared *)op;
 	int rc = core_shared_check(self);
 
-	(void)unused;
 	if (!rc)
-		rc = ft_semaphore_release(self->block, 1);
-	if (rc == -EOVERFLOW) {
-		PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
+		rc = ft_semaphore_release(self->block, n);
+	if (rc == -EOVERFLOW)
+		PyErr_SetString(PyExc_ValueError,
+				self->threads ? "Semaphore released too many times" :
+						"semaphore or lock released too many times");
+	return core_none(rc);
+}
+
+static PyObject *semaphore_release(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+				   PyObject *kwnames)
+{
+	static const char *const names[] = { "n", NULL };
+	PyObject *given[1];
+	long n = 1;
+
+	if (!nargs && !kwnames)
+		return semaphore_give(op, 1);
+	if (core_args("release", names, 0, args, nargs, kwnames, given))
+		return NULL;
+	if (given[0])
+		n = PyLong_AsLong(given[0]);
+	if (n == -1 && PyErr_Occurred())
+		return NULL;
+	if (n < 1) {
+		PyErr_SetString(PyExc_ValueError, "n must be one or more");
 		return NULL;
 	}
-	return core_none(rc);
+	return semaphore_give(op, n > (long)FT_SEMAPHORE_MAX ? FT_SEMAPHORE_MAX : (uint32_t)n);
 }
 
 static PyObject *semaphore_get_value(PyObject *op, PyObject *unused)
@@ -141,7 +165,7 @@ static PyObject *semaphore_exit(PyObject *op, PyObject *const *args, Py_ssize_t 
 {
 	(void)args;
 	(void)nargs;
-	return semaphore_release(op, NULL);
+	return semaphore_give(op, 1);
 }
 
 static PyObject *semaphore_repr(PyObject *op)
@@ -150,6 +174,9 @@ static PyObject *semaphore_repr(PyObject *op)
 
 	if (core_shared_check(self))
 		return PyUnicode_FromFormat("<Semaphore(gone) at %p>", op);
+	if (self->threads)
+		return PyUnicode_FromFormat("<%s at %p: value=%lu>", Py_TYPE(op)->tp_name, op,
+					    (unsigned long)ft_semaphore_value(self->block));
 	return PyUnicode_FromFormat("<Semaphore(value=%lu)>",
 				    (unsigned long)ft_semaphore_value(self->block));
 }
@@ -161,6 +188,10 @@ static PyObject *bounded_repr(PyObject *op)
 
 	if (core_shared_check(self))
 		return PyUnicode_FromFormat("<BoundedSemaphore(gone) at %p>", op);
+	if (self->threads)
+		return PyUnicode_FromFormat("<%s at %p: value=%lu/%lu>", Py_TYPE(op)->tp_name, op,
+					    (unsigned long)ft_semaphore_value(semaphore),
+					    (unsigned long)semaphore->max);
 	return PyUnicode_FromFormat("<BoundedSemaphore(value=%lu, maxvalue=%lu)>",
 				    (unsigned long)ft_semaphore_value(semaphore),
 				    (unsigned long)semaphore->max);
@@ -185,10 +216,10 @@ static PyMethodDef semaphore_methods[] = {
 	  "blocking: False asks once and returns at once; timeout is then ignored.\n"
 	  "timeout: the longest wait for a unit in seconds; None waits for ever, a negative\n"
 	  "number not at all.  Python's signal handlers run during the wait." },
-	{ "release", semaphore_release, METH_NOARGS,
-	  "release($self, /)\n--\n\n"
-	  "Gives a unit, whoever took it, and wakes one who waits.  Raises ValueError if there\n"
-	  "would be more units than there may be." },
+	{ "release", CORE_FAST(semaphore_release),
+	  "release($self, /, n=1)\n--\n\n"
+	  "Gives n units, whoever took them, and wakes as many who wait.  Raises ValueError, and\n"
+	  "gives none, if there would be more units than there may be." },
 	{ "get_value", semaphore_get_value, METH_NOARGS,
 	  "get_value($self, /)\n--\n\nThe free units at some moment during the call." },
 	{ "__enter__", semaphore_enter, METH_NOARGS,
@@ -255,6 +286,13 @@ PyType_Spec core_semaphore_spec = {
 	.slots = semaphore_slots,
 };
 
+PyType_Spec core_thread_semaphore_spec = {
+	.name = "freethreading.Semaphore",
+	.basicsize = CORE_THREAD_SIZE(struct core_shared, struct ft_semaphore),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = semaphore_slots,
+};
+
 static PyType_Slot bounded_slots[] = {
 	{ Py_tp_doc, (void *)bounded_doc },
 	{ Py_tp_new, bounded_new },
@@ -266,6 +304,13 @@ static PyType_Slot bounded_slots[] = {
 PyType_Spec core_bounded_semaphore_spec = {
 	.name = "freethreading._core.BoundedSemaphore",
 	.basicsize = sizeof(struct core_shared),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = bounded_slots,
+};
+
+PyType_Spec core_thread_bounded_semaphore_spec = {
+	.name = "freethreading.BoundedSemaphore",
+	.basicsize = CORE_THREAD_SIZE(struct core_shared, struct ft_semaphore),
 	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
 	.slots = bounded_slots,
 };

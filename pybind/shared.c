@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "convert.h"
@@ -100,6 +101,13 @@ int core_no_arguments(const char *name, PyObject *args, PyObject *kwargs)
 	return -1;
 }
 
+static PyTypeObject *type_among(const struct core_types *types, const struct core_kind *kind)
+{
+	return *(PyTypeObject *const *)((const char *)types + kind->type);
+}
+
+/* ---- for processes ---- */
+
 static PyObject *object_new(PyTypeObject *type, struct core_state *state, void *block,
 			    uint64_t handle, struct core_hold *hold)
 {
@@ -112,31 +120,118 @@ static PyObject *object_new(PyTypeObject *type, struct core_state *state, void *
 	}
 	self->state = state;
 	self->block = block;
-	self->handle = handle;
+	atomic_init(&self->handle, handle);
 	self->hold = hold;
 	return op;
 }
 
-PyObject *core_shared_new(PyTypeObject *type, const struct core_kind *kind,
-			  int (*init)(void *block, void *ctx), void *ctx)
+static PyObject *new_in_block(PyTypeObject *type, struct core_state *state,
+			      const struct core_kind *kind, core_init *init, void *ctx)
 {
-	struct core_state *state = core_state_of_type(type);
 	struct core_hold *hold;
 	void *block;
-	int rc;
+	int rc = ft_block_alloc(kind->size, &block);
 
-	if (!state)
-		return NULL;
-	rc = ft_block_alloc(kind->size, &block);
 	if (rc)
 		return core_raise(rc);
-	rc = init(block, ctx);
+	rc = init(block, FT_SHARED | FT_INTERRUPTIBLE, ctx);
 	hold = rc ? NULL : hold_new(kind, block);
 	if (!hold) {
 		ft_block_free(block);
 		return core_raise(rc ? rc : -ENOMEM);
 	}
 	return object_new(type, state, block, hold->handle, hold);
+}
+
+/* ---- for threads ---- */
+
+static PyObject *new_bare(PyTypeObject *type, struct core_state *state)
+{
+	PyObject *op = type->tp_alloc(type, 0);
+	struct core_shared *self = (struct core_shared *)op;
+
+	if (!op)
+		return NULL;
+	self->state = state;
+	self->threads = 1;
+	return op;
+}
+
+PyObject *core_shared_bare(PyTypeObject *type)
+{
+	struct core_state *state = core_state_of_type(type);
+
+	return state ? new_bare(type, state) : NULL;
+}
+
+static PyObject *new_inside(PyTypeObject *type, struct core_state *state,
+			    const struct core_kind *kind, core_init *init, void *ctx)
+{
+	PyObject *op = new_bare(type, state);
+	struct core_shared *self = (struct core_shared *)op;
+	int rc;
+
+	if (!op)
+		return NULL;
+	self->block = (char *)op + kind->inside;
+	rc = init(self->block, FT_PRIVATE | FT_INTERRUPTIBLE, ctx);
+	if (!rc)
+		return op;
+	Py_DECREF(op);
+	return core_raise(rc);
+}
+
+/* Tells this program's objects from those of another with the same pid. */
+static uint64_t token;
+static pthread_once_t token_once = PTHREAD_ONCE_INIT;
+
+static void choose_token(void)
+{
+	if (getrandom(&token, sizeof(token), GRND_NONBLOCK) != sizeof(token))
+		token = (uint64_t)ft_now() ^ (uintptr_t)&token;
+}
+
+static uint64_t handle_of(struct core_shared *self)
+{
+	static _Atomic uint64_t handles;
+	uint64_t handle = atomic_load(&self->handle);
+
+	if (!handle && atomic_compare_exchange_strong(&self->handle, &handle,
+						      atomic_fetch_add(&handles, 1) + 1))
+		handle = atomic_load(&self->handle);
+	return handle;
+}
+
+static PyObject *reduce_local(PyObject *op, const struct core_kind *kind)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	PyObject *handle = PyLong_FromUnsignedLongLong(handle_of(self)), *result = NULL;
+
+	pthread_once(&token_once, choose_token);
+	if (handle && PyObject_SetItem(self->state->pickled, handle, op) == 0)
+		result = Py_BuildValue("O(siKO)", self->state->local, kind->name, (int)getpid(),
+				       (unsigned long long)token, handle);
+	Py_XDECREF(handle);
+	return result;
+}
+
+/* ---- for both ---- */
+
+PyObject *core_shared_new(PyTypeObject *type, const struct core_kind *kind, core_init *init,
+			  void *ctx)
+{
+	struct core_state *state = core_state_of_type(type);
+
+	if (!state)
+		return NULL;
+	if (PyType_IsSubtype(type, type_among(&state->threads, kind)))
+		return new_inside(type, state, kind, init, ctx);
+	return new_in_block(type, state, kind, init, ctx);
+}
+
+const struct core_types *core_shared_types(const struct core_shared *self)
+{
+	return self->threads ? &self->state->threads : &self->state->processes;
 }
 
 void core_shared_dealloc(PyObject *op)
@@ -151,17 +246,19 @@ void core_shared_dealloc(PyObject *op)
 	Py_DECREF(type);
 }
 
-int core_shared_check(const struct core_shared *self)
+int core_shared_stale(const struct core_shared *self)
 {
 	void *block;
 
-	return self->hold ? 0 : ft_block_at(self->handle, &block);
+	return ft_block_at(self->handle, &block);
 }
 
 PyObject *core_shared_reduce(PyObject *op, const struct core_kind *kind)
 {
 	struct core_shared *self = (struct core_shared *)op;
 
+	if (self->threads)
+		return reduce_local(op, kind);
 	return Py_BuildValue("O(sK)", self->state->attach, kind->name,
 			     (unsigned long long)self->handle);
 }
@@ -200,7 +297,7 @@ static PyObject *attach_kind(struct core_state *state, const struct core_kind *k
 		return raise_gone(kind);
 	if (rc)
 		return core_raise(rc);
-	return object_new(*(PyTypeObject **)((char *)state + kind->type), state, block, handle,
+	return object_new(type_among(&state->processes, kind), state, block, handle,
 			  hold_again(handle, kind));
 }
 
@@ -233,7 +330,45 @@ static PyObject *attach(PyObject *module, PyObject *const *args, Py_ssize_t narg
 	return op;
 }
 
+/* 0, or -1 with an exception: the handle is of this process. */
+static int check_local(const char *name, int pid, uint64_t given)
+{
+	pthread_once(&token_once, choose_token);
+	if (pid == getpid() && given == token)
+		return 0;
+	PyErr_Format(PyExc_ValueError,
+		     "this %.100s belongs to the threads of process %d, and means nothing in "
+		     "another: process workers have primitives of their own "
+		     "(FT_BACKEND=processes)",
+		     name, pid);
+	return -1;
+}
+
+static PyObject *local(PyObject *module, PyObject *args)
+{
+	unsigned long long given;
+	PyObject *handle, *op;
+	const char *name;
+	int pid;
+
+	if (!PyArg_ParseTuple(args, "siKO!:local", &name, &pid, &given, &PyLong_Type, &handle) ||
+	    check_local(name, pid, given))
+		return NULL;
+	op = PyObject_GetItem(core_state(module)->pickled, handle);
+	if (!op && PyErr_ExceptionMatches(PyExc_KeyError))
+		PyErr_Format(PyExc_ValueError,
+			     "this %.100s no longer exists: a pickle alone does not keep it, and "
+			     "other interpreters have their own",
+			     name);
+	return op;
+}
+
 PyMethodDef core_shared_functions[] = {
+	{ "local", local, METH_VARARGS,
+	  "local($module, typename, pid, token, handle, /)\n--\n\n"
+	  "The primitive for threads that was pickled: unpickling one calls it.\n\n"
+	  "The arguments are those that its __reduce__ gave.  Raises ValueError in another\n"
+	  "process, and when nothing refers to the primitive any more." },
 	{ "attach", CORE_FAST(attach),
 	  "attach($module, typename, handle, lock=None)\n--\n\n"
 	  "The Lock, Event, Queue or other primitive behind a handle: unpickling one calls it.\n\n"

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What Lock, Event, Queue and the others have in common: a Python object over an
- * arena block, that travels by pickling the block's handle.
+ * What Lock, Event, Queue and the others have in common: a Python object over a
+ * struct of the library.  Each has two types, with the same methods.
  *
- * In the process that made the block, all its Python objects share one hold;
- * the last of them frees the block.  In other processes an object only points
- * there, and each use first asks the arena whether the block still exists.
+ * For processes the struct is an arena block, and the object travels by pickling
+ * the block's handle.  In the process that made the block, all its Python
+ * objects share one hold; the last of them frees the block.  In other processes
+ * an object only points there, and each use first asks the arena whether the
+ * block still exists.
+ *
+ * For threads the struct is FT_PRIVATE and lies inside the Python object, which
+ * never moves.  Whoever waits on it, or wakes others, is in a method of the
+ * object, and so has a reference: the memory stays until the last of them is
+ * through with its system call.  Its pickle is a number that finds the object
+ * again, in the same interpreter and as long as something else refers to it.
  */
 #ifndef FT_PYBIND_SHARED_H
 #define FT_PYBIND_SHARED_H
+
+#include <stdatomic.h>
 
 #include "module.h"
 
@@ -19,16 +29,19 @@ struct core_shared {
 	PyObject *weakrefs; /* the interpreter's */
 	struct core_state *state;
 	void *block;
-	uint64_t handle;
-	struct core_hold *hold; /* NULL: another process made it */
+	/* For threads 0 until it is pickled for the first time, and set once. */
+	_Atomic uint64_t handle;
+	struct core_hold *hold; /* NULL: another process made it, or threads use it */
+	int threads;            /* 1: of the threads of this process */
 };
 
 /* One sort of object. */
 struct core_kind {
 	const char *name;
-	size_t size;                 /* of the struct in the block */
-	size_t type;                 /* offset of the type in struct core_state */
-	int (*destroy)(void *block); /* before the block is freed; may be NULL */
+	size_t size;   /* of the library's struct */
+	size_t inside; /* where that lies in an object for threads */
+	size_t type;   /* offset of the type in struct core_types */
+	int (*destroy)(void *block); /* before a block is freed; may be NULL */
 	/* Gives a new copy what came with the handle (NULL: nothing).  0 or -1;
 	 * may be NULL where nothing comes. */
 	int (*complete)(PyObject *op, PyObject *extra);
@@ -38,18 +51,34 @@ extern const struct core_kind core_semaphore_kind, core_bounded_semaphore_kind;
 extern const struct core_kind core_event_kind, core_barrier_kind;
 extern const struct core_kind core_queue_kind, core_simple_queue_kind;
 
-/* A new object of `type`, a type of ours or a subclass, over a new block that
- * `init` has made into something.  NULL on failure. */
-PyObject *core_shared_new(PyTypeObject *type, const struct core_kind *kind,
-			  int (*init)(void *block, void *ctx), void *ctx);
+/* Where the library's struct lies in an object for threads that begins with
+ * `outer`, and the size of the whole. */
+#define CORE_INSIDE(outer) ((sizeof(outer) + 15) / 16 * 16)
+#define CORE_THREAD_SIZE(outer, inner) ((int)(CORE_INSIDE(outer) + sizeof(inner)))
+
+/* A new object of `type`, a type of ours or a subclass, over a new struct that
+ * `init` has made into something; `flags` are the library's.  NULL on failure. */
+typedef int core_init(void *block, uint32_t flags, void *ctx);
+PyObject *core_shared_new(PyTypeObject *type, const struct core_kind *kind, core_init *init,
+			  void *ctx);
+
+/* The same where the object is all there is. */
+PyObject *core_shared_bare(PyTypeObject *type);
 
 void core_shared_dealloc(PyObject *op);
 
 /* 0, or -ESTALE when the process that made it freed it. */
-int core_shared_check(const struct core_shared *self);
+int core_shared_stale(const struct core_shared *self);
+static inline int core_shared_check(const struct core_shared *self)
+{
+	return self->hold || self->threads ? 0 : core_shared_stale(self);
+}
 
 /* __reduce__ for each kind. */
 PyObject *core_shared_reduce(PyObject *op, const struct core_kind *kind);
+
+/* The backend's types, of which the object is one. */
+const struct core_types *core_shared_types(const struct core_shared *self);
 
 /* The constructor's arguments where there are none.  0 or -1. */
 int core_no_arguments(const char *name, PyObject *args, PyObject *kwargs);

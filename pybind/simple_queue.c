@@ -21,14 +21,14 @@ static int simple_queue_destroy(void *block)
 const struct core_kind core_simple_queue_kind = {
 	.name = "SimpleQueue",
 	.size = sizeof(struct ft_simple_queue),
-	.type = offsetof(struct core_state, simple_queue),
+	.type = offsetof(struct core_types, simple_queue),
 	.destroy = simple_queue_destroy,
 };
 
-static int simple_queue_init(void *block, void *ctx)
+static int simple_queue_init(void *block, uint32_t flags, void *ctx)
 {
 	(void)ctx;
-	return ft_simple_queue_init(block, FT_SHARED | FT_INTERRUPTIBLE);
+	return ft_simple_queue_init(block, flags);
 }
 
 static PyObject *simple_queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
