@@ -83,12 +83,12 @@ static bool check_clone3(void)
 	return syscall(SYS_clone3, NULL, 0) < 0 && errno == EINVAL;
 }
 
-/* Having no descriptor left is no refusal: the call got that far. */
+/* Having no descriptor or memory left is no refusal: the call got that far. */
 static bool made(int fd)
 {
 	if (fd >= 0)
 		close(fd);
-	return fd >= 0 || errno == EMFILE || errno == ENFILE;
+	return fd >= 0 || errno == EMFILE || errno == ENFILE || errno == ENOMEM;
 }
 
 /* 5.3 for pidfd_open, 5.4 for waitid: such a descriptor is not open (EBADF), but
@@ -238,6 +238,15 @@ bool ft__have(enum ft__feature feature)
 		errno = saved;
 	}
 	return seen & YES(feature);
+}
+
+bool ft__known(enum ft__feature feature)
+{
+	if ((unsigned)feature >= FT__FEATURES)
+		return true;
+	ft__have(feature);
+	/* Relaxed: as in ft__have. */
+	return ft__load32_relaxed(&answers) & KNOWN(feature);
 }
 
 const struct ft__feature_text *ft__feature_text(enum ft__feature feature)

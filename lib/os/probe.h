@@ -30,6 +30,10 @@ enum ft__feature {
 
 bool ft__have(enum ft__feature feature);
 
+/* false: nobody could tell yet, for want of descriptors; ft__have says no then,
+ * and asks again next time. */
+bool ft__known(enum ft__feature feature);
+
 /* For ft_info: name, first kernel, and the line that says why it is off. */
 struct ft__feature_text {
 	const char *name, *since, *why_off, *why_on;

@@ -37,6 +37,10 @@ int ft__bell_fd(void)
 
 	if (fd != NO_FD)
 		return (int)fd;
+	/* A bell that rings by one way while its leader listens to the other is
+	 * not heard: no answer is better than one that changes. */
+	if (!ft__known(FT__URING_FUTEX))
+		return -EMFILE;
 	return ft__have(FT__URING_FUTEX) ? -1 : make_fd();
 }
 

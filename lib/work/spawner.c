@@ -316,7 +316,7 @@ static int receive(int sock, struct ft__spawn_reply *reply, int *pidfd)
 
 	do
 		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ENOMEM));
 	if (n != sizeof(*reply))
 		return -EPIPE;
 	cmsg = CMSG_FIRSTHDR(&msg);
@@ -341,9 +341,10 @@ static int exchange(const struct ft_spawner *spawner, const struct ft__spawn_req
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EPIPE || errno == ECONNRESET ? -EPIPE : -errno;
+	/* The worker may be there already: nothing but the answer or the death ends
+	 * this wait.  What poll() says besides is EINTR and ENOMEM. */
 	while (poll(poller, 2, -1) < 0)
-		if (errno != EINTR)
-			return -errno;
+		;
 	return poller[0].revents ? receive(spawner->sock, reply, pidfd) : -EPIPE;
 }
 

@@ -55,6 +55,12 @@ static void restore_signals(void)
 	}
 }
 
+/* Errors of a moment. */
+static bool passes(int error)
+{
+	return error == EINTR || error == ENOBUFS || error == ENOMEM;
+}
+
 /* 1: a request; 0: the program is done with us. */
 static int receive(int sock, struct ft__spawn_request *request)
 {
@@ -62,11 +68,13 @@ static int receive(int sock, struct ft__spawn_request *request)
 
 	do
 		n = recv(sock, request, sizeof(*request), 0);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && passes(errno));
 	return n == sizeof(*request);
 }
 
-static void reply(int sock, int32_t pid, int pidfd)
+/* The program waits for it: an answer that cannot be given has to be our end,
+ * which the program sees.  0 or -errno. */
+static int reply(int sock, int32_t pid, int pidfd)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
@@ -87,9 +95,10 @@ static void reply(int sock, int32_t pid, int pidfd)
 		cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(cmsg), &pidfd, sizeof(pidfd));
 	}
-	/* A program that is gone is seen by the next receive. */
-	while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR)
-		;
+	while (sendmsg(sock, &msg, MSG_NOSIGNAL) < 0)
+		if (!passes(errno))
+			return -errno;
+	return 0;
 }
 
 /* The worker's copy of the payload; -errno if there should be one. */
@@ -153,7 +162,7 @@ static int copy_named(struct ft__child *child, struct ft__birth *birth)
 	return rc;
 }
 
-static void serve_one(const struct helper *helper, struct ft__spawn_request *request)
+static int serve_one(const struct helper *helper, struct ft__spawn_request *request)
 {
 	const struct ft_spawner_hooks *hooks = helper->hooks;
 	struct ft__child child;
@@ -166,23 +175,27 @@ static void serve_one(const struct helper *helper, struct ft__spawn_request *req
 		be_worker(helper, request);
 	if (hooks && hooks->parent)
 		hooks->parent(hooks->ctx);
-	reply(helper->sock, rc ? rc : child.pid, rc ? -1 : child.pidfd);
+	int told = reply(helper->sock, rc ? rc : child.pid, rc ? -1 : child.pidfd);
+
 	if (!rc)
 		close(child.pidfd);
+	return told;
 }
 
 static int serve(const struct helper *helper)
 {
 	struct ft__spawn_request request;
 
-	while (receive(helper->sock, &request)) {
+	int rc = 0;
+
+	while (!rc && receive(helper->sock, &request)) {
 		if (ft__thread_count() > 1) {
 			reply(helper->sock, -EBUSY, -1);
 			return -EBUSY;
 		}
-		serve_one(helper, &request);
+		rc = serve_one(helper, &request);
 	}
-	return 0;
+	return rc;
 }
 
 int ft__spawner_serve_copy(int sock, uint64_t mask)

@@ -159,7 +159,7 @@ int main(void)
 		cmocka_unit_test(every_point),
 	};
 
-	alarm(2 * CHILD_SECONDS);
+	alarm(2 * CHILD_SECONDS * effort(5));
 	kills_begin();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -425,7 +425,7 @@ int main(void)
 		cmocka_unit_test(used_arenas),
 	};
 
-	alarm(2 * CHILD_SECONDS);
+	alarm(2 * CHILD_SECONDS * effort(5));
 	/* A small arena, so that looking it over after each kill takes no time. */
 	setenv("FT_ARENA_SIZE", "16M", 1);
 	stage = mmap(NULL, sizeof(*stage), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,

@@ -19,7 +19,7 @@
 
 #define GUESTS 3
 #define REPEATS 4
-#define STORM_KILLS 400
+#define STORM_KILLS (400 * effort(5))
 
 struct stage {
 	struct ft_lock lock;
@@ -380,7 +380,7 @@ int main(void)
 		cmocka_unit_test(crowd),
 	};
 
-	alarm(2 * CHILD_SECONDS);
+	alarm(2 * CHILD_SECONDS * effort(5));
 	kills_begin();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

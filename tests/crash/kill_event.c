@@ -13,9 +13,9 @@
 
 #include "sync/event.h"
 
-#define KILLS 700 /* for each way to kill */
+#define KILLS (700 * (int)effort(5)) /* for each way to kill */
 #define POINTS 12 /* that a victim passes, about */
-#define TIME (18000 * MS)
+#define TIME (18000 * MS * effort(5))
 
 struct stage {
 	struct ft_event event;
@@ -164,7 +164,7 @@ int main(void)
 		cmocka_unit_test(waiters),
 	};
 
-	alarm(2 * CHILD_SECONDS);
+	alarm(2 * CHILD_SECONDS * effort(5));
 	seed_from_environment();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

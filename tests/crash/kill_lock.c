@@ -13,9 +13,9 @@
 
 #include "sync/lock.h"
 
-#define KILLS 500 /* for each way to kill */
+#define KILLS (500 * (int)effort(5)) /* for each way to kill */
 #define POINTS 64 /* that a victim passes, about */
-#define TIME (14000 * MS)
+#define TIME (14000 * MS * effort(5))
 
 struct stage {
 	struct ft_lock lock;
@@ -165,7 +165,7 @@ int main(void)
 		cmocka_unit_test(settlers),
 	};
 
-	alarm(2 * CHILD_SECONDS);
+	alarm(2 * CHILD_SECONDS * effort(5));
 	seed_from_environment();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

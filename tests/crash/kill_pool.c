@@ -209,7 +209,7 @@ int main(void)
 		cmocka_unit_test(while_closing),
 	};
 
-	alarm(110);
+	alarm(110 * effort(5));
 	test = getpid();
 	stage = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (stage == MAP_FAILED)

@@ -18,7 +18,7 @@
 
 #define SLEEPERS 2
 #define REPEATS 10
-#define STORM_KILLS 340
+#define STORM_KILLS (340 * effort(5))
 
 struct stage {
 	struct ft_semaphore semaphore;
@@ -309,7 +309,7 @@ int main(void)
 		cmocka_unit_test(crowds),
 	};
 
-	alarm(2 * CHILD_SECONDS);
+	alarm(2 * CHILD_SECONDS * effort(5));
 	kills_begin();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@
  * seq is read after the lock was left; who gives up always takes a token with
  * it; a wake that found nobody drops all tokens, even those of who came since
  *   FAIL -DCAP=0 -DPRODUCERS=1 -DCONSUMERS=1 -DREAD_LATE
- *   FAIL -DCAP=0 -DPRODUCERS=2 -DCONSUMERS=3 -DKILLS=0 -DTAKE_BACK
+ *   LONG FAIL -DCAP=0 -DPRODUCERS=2 -DCONSUMERS=3 -DKILLS=0 -DTAKE_BACK
  *   FAIL -DCAP=0 -DPRODUCERS=2 -DCONSUMERS=2 -DKILLS=0 -DDROP_TOKENS
  * repair leaves the blocks as it found them; size is stored before unfinished
  *   FAIL -DCAP=0 -DPRODUCERS=1 -DCONSUMERS=1 -DNO_HOLD

@@ -17,7 +17,7 @@
  *   PASS
  *   PASS -DFOREIGN
  *   PASS -DUNNOTED -DKILLS=1
- *   PASS -DN=4 -DKILLS=0 -DGIVEUPS=0
+ *   LONG PASS -DN=4 -DKILLS=0 -DGIVEUPS=0
  * Mutants.  The supervisor marks nothing and wakes nobody; it marks DIED, but
  * wakes nobody; the note is made after the word was taken; a contended unlock
  * is two steps, and whose it is cannot be told by a note

@@ -11,7 +11,7 @@
  * free; no unit was made or lost but those that the dead had in hand.
  *
  *   PASS
- *   PASS -DPAIRS=0 -DTAKERS=2 -DTAKES=2 -DGIVERS=2 -DROUNDS=2 -DUNITS=0 -DKILLS=0 -DGIVEUPS=0
+ *   LONG PASS -DPAIRS=0 -DTAKERS=2 -DTAKES=2 -DGIVERS=2 -DROUNDS=2 -DUNITS=0 -DKILLS=0 -DGIVEUPS=0
  *   FAIL -DGIVE_UP_WOKEN  who was woken may give up without another look
  *   FAIL -DSTORE_LATE     the releaser wakes before it adds the unit
  *   FAIL -DNO_RESCUE      the supervisor does nothing

@@ -32,6 +32,16 @@
 		}                                                                             \
 	} while (0)
 
+/* How many times as much as in make check a test is to do (FT_EFFORT, see
+ * Makefile.am), `most` at the most. */
+static inline unsigned effort(unsigned most)
+{
+	const char *text = getenv("FT_EFFORT");
+	unsigned long n = text ? strtoul(text, NULL, 10) : 1;
+
+	return n < 1 ? 1 : n < most ? (unsigned)n : most;
+}
+
 /* The exit status, or 256 + the signal. */
 static inline int child_end(pid_t pid)
 {
@@ -49,7 +59,7 @@ static inline pid_t child_start(int (*fn)(void *), void *arg)
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		alarm(CHILD_SECONDS);
+		alarm(CHILD_SECONDS * effort(5));
 		_exit(fn(arg));
 	}
 	return pid;
@@ -68,7 +78,7 @@ static inline pid_t worker_start(int (*fn)(void *), void *arg, uint32_t *owner)
 	pid_t pid = *owner ? fork() : -1;
 
 	if (pid == 0) {
-		alarm(CHILD_SECONDS);
+		alarm(CHILD_SECONDS * effort(5));
 		REQUIRE(ft__arena_adopt(*owner) == 0);
 		_exit(fn(arg));
 	}
