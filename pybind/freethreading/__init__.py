@@ -18,9 +18,10 @@ workers yourself.  `python -m freethreading` prints what it found on this machin
 For C there is ``man 7 freethreading``.
 """
 
+from importlib import import_module as _import_module
+
 from . import _backend
 from ._core import OwnerDiedError, version as _version
-from ._errors import WorkerDiedError
 
 # Also when the module is reloaded: the names are the new backend's then, and
 # objects of the old one go on as they were.
@@ -33,10 +34,10 @@ else:
     from . import _process_backend as _names
     from ._process_backend import *
 
-__all__ = sorted([*_names.__all__, "OwnerDiedError", "WorkerDiedError", "get_backend"])
-__version__ = _version()
+_LATER = {"WorkerDiedError": "_errors", **_names.LATER}
 
-WorkerDiedError.__module__ = __name__
+__all__ = sorted([*_names.__all__, *_LATER, "OwnerDiedError", "get_backend"])
+__version__ = _version()
 
 
 def get_backend():
@@ -46,3 +47,13 @@ def get_backend():
     True
     """
     return _BACKEND
+
+
+def __getattr__(name):
+    if name in _LATER:
+        return getattr(_import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LATER})

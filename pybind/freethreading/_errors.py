@@ -43,6 +43,8 @@ class WorkerDiedError(BrokenProcessPool):
         The worker's name as the kernel shows it (at most 15 bytes).
     """
 
+    __module__ = "freethreading"
+
     def __init__(self, pid=0, signal=0, exitcode=0, task=0, name=""):
         super().__init__(pid, signal, exitcode, task, name)
         self.pid = pid

@@ -3,7 +3,7 @@
 
 import os
 import signal
-from multiprocessing import process, resource_sharer, util
+from multiprocessing import process
 
 from . import _pickling, _spawner
 
@@ -12,14 +12,13 @@ class _Popen:
     """The handle of a started process, in the shape that BaseProcess expects."""
 
     method = "freethreading"
-    DupFd = staticmethod(resource_sharer.DupFd)
 
     def __init__(self, process_obj):
+        from multiprocessing import util
+
         util._flush_std_streams()
         spawner = _spawner.ensure()
-        payload = _pickling.dumps_spawning(
-            self, _spawner.preparation_data(process_obj._name), process_obj
-        )
+        payload = _spawner.payload(self, process_obj)
         # Until the worker has unpickled them, its arguments may be known only
         # to us: what they refer to in shared memory must not be freed.
         self._keep = (process_obj._args, process_obj._kwargs)
@@ -31,6 +30,12 @@ class _Popen:
     @staticmethod
     def duplicate_for_child(fd):
         return fd
+
+    @staticmethod
+    def DupFd(fd):  # noqa: N802 (the name that multiprocessing looks up)
+        from multiprocessing import resource_sharer
+
+        return resource_sharer.DupFd(fd)
 
     def poll(self, flag=os.WNOHANG):
         if self.returncode is None:
@@ -81,6 +86,8 @@ class Process(process.BaseProcess):
     def __getstate__(self):
         state = self.__dict__.copy()
         state.pop("_cpus", None)
+        # The key travels by itself: it is needed before this can be unpickled.
+        state["_config"] = {k: v for k, v in state["_config"].items() if k != "authkey"}
         return state
 
 

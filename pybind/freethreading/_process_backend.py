@@ -15,8 +15,6 @@ from ._core import (
     Semaphore,
     SimpleQueue,
 )
-from ._executor import WorkerPoolExecutor
-from ._pool import WorkerPool
 from ._process import Worker
 
 __all__ = [
@@ -30,14 +28,15 @@ __all__ = [
     "Semaphore",
     "SimpleQueue",
     "Worker",
-    "WorkerPool",
-    "WorkerPoolExecutor",
     "active_children",
     "active_count",
     "current_worker",
     "enumerate",
     "get_ident",
 ]
+
+#: Names that are imported when they are asked for, as they take long, and where from.
+LATER = {"WorkerPool": "_pool", "WorkerPoolExecutor": "_executor"}
 
 
 def current_worker():

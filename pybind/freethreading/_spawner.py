@@ -4,29 +4,54 @@
 The helper is a fresh interpreter that has imported this program's main module
 and waits on an unnamed socket.  It is started when the first worker object is
 made, so that it gets ready while the program goes on.
+
+A worker is told what has changed in the program since its helper was started,
+which most often is nothing, and the process object that it is to run.  Its
+payload: two lengths, the authentication key, the pickled changes, the pickled
+process object.
 """
 
+import copy
+import copyreg
+import io
 import multiprocessing.context as _context
 import os
+import pickle
+import struct
 import sys
 import threading
-from multiprocessing import process, spawn, util
+from multiprocessing import process
+from multiprocessing.reduction import ForkingPickler
 
 from . import _core
 
+HEAD = struct.Struct("<II")
+
 _COMMAND = (
-    "import sys; sys.path[:] = {path!r};"
-    " from freethreading import _helper; _helper.main({main!r})"
+    "import sys; sys.path[:] = {sys_path!r};"
+    " from freethreading import _helper; _helper.main({known!r})"
 )
+
+# What the helper is told in its command line: what anybody may read.
+_TOLD = (
+    "sys_path", "sys_argv", "dir", "orig_dir", "log_to_stderr", "init_main_from_name",
+    "init_main_from_path",
+)  # fmt: skip
+
+# The kernel takes no argument of more than 128 KiB.
+_TOLD_MOST = 64 << 10
 
 _lock = threading.Lock()
 _spawner = None
+_known = {}  # what the helper was told
 
 
-def preparation_data(name):
+def _preparation_data(name):
     """What a worker needs to know of this program before it can unpickle
     anything: the standard library's own list, without its side effect of
     fixing the default start method."""
+    from multiprocessing import spawn
+
     default = _context._default_context
     before = default._actual_context
     try:
@@ -42,13 +67,15 @@ def preparation_data(name):
 
 
 def _command():
-    data = preparation_data("ignore")
-    main = {
-        key: data[key]
-        for key in ("init_main_from_name", "init_main_from_path")
-        if key in data
-    }
-    code = _COMMAND.format(path=data["sys_path"], main=main)
+    from multiprocessing import spawn, util
+
+    global _known
+    data = _preparation_data("ignore")
+    known = {key: data[key] for key in _TOLD if key in data}
+    if len(repr(known)) > _TOLD_MOST:
+        known.pop("sys_argv", None)
+    _known = copy.deepcopy(known)
+    code = _COMMAND.format(sys_path=data["sys_path"], known=known)
     flags = util._args_from_interpreter_flags()
     return [os.fsdecode(spawn.get_executable()), *flags, "-c", code]
 
@@ -58,6 +85,8 @@ def ensure():
     global _spawner
     with _lock:
         if _spawner is None:
+            from multiprocessing import util
+
             util._flush_std_streams()
             _spawner = _core.Spawner(_command())
         return _spawner
@@ -67,9 +96,45 @@ def warm_up():
     """Start the helper early, unless this process is a worker that is only
     being prepared, or the interpreter is about to end."""
     if getattr(process.current_process(), "_inheriting", False):
+        from multiprocessing import spawn
+
         spawn._check_not_importing_main()
-    if not sys.is_finalizing():
+    if _spawner is None and not sys.is_finalizing():
         ensure()
+
+
+def _changes(name):
+    data = _preparation_data(name)
+    del data["name"], data["authkey"]
+    return {key: data[key] for key in data if key not in _known or data[key] != _known[key]}
+
+
+def payload(popen, process_obj):
+    """The bytes for a new worker that is to run `process_obj`."""
+    changes = _changes(process_obj._name)
+    authkey = bytes(process.current_process().authkey)
+    stream = io.BytesIO()
+    before = _context.get_spawning_popen()
+    _context.set_spawning_popen(popen)
+    try:
+        stream.seek(HEAD.size + len(authkey))
+        if changes:
+            _dump(stream, changes)
+        end = stream.tell()
+        _dump(stream, process_obj)
+    finally:
+        _context.set_spawning_popen(before)
+    stream.seek(0)
+    stream.write(HEAD.pack(len(authkey), end - HEAD.size - len(authkey)))
+    stream.write(authkey)
+    return stream.getbuffer()
+
+
+def _dump(stream, obj):
+    """As a ForkingPickler does, without its chain of mappings, which is slow."""
+    pickler = pickle.Pickler(stream, 5)
+    pickler.dispatch_table = {**copyreg.dispatch_table, **ForkingPickler._extra_reducers}
+    pickler.dump(obj)
 
 
 def _forget():

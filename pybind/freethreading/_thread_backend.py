@@ -14,8 +14,6 @@ from ._core import (
     Semaphore,
     SimpleQueue,
 )
-from ._executor import WorkerPoolExecutor
-from ._pool import WorkerPool
 from ._thread import Worker
 
 __all__ = [
@@ -29,14 +27,15 @@ __all__ = [
     "Semaphore",
     "SimpleQueue",
     "Worker",
-    "WorkerPool",
-    "WorkerPoolExecutor",
     "active_children",
     "active_count",
     "current_worker",
     "enumerate",
     "get_ident",
 ]
+
+#: Names that are imported when they are asked for, as they take long, and where from.
+LATER = {"WorkerPool": "_pool", "WorkerPoolExecutor": "_executor"}
 
 
 def current_worker():

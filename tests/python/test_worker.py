@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
 """freethreading.Worker on processes, as the API text and multiprocessing say."""
 
+import atexit
+import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
+import tempfile
+import threading
 import time
 import unittest
 
@@ -42,10 +47,28 @@ def hold(lock, held):
     time.sleep(LIMIT)
 
 
+def program(queue):
+    process = multiprocessing.current_process()
+    path = [entry for entry in sys.path if "changed" in entry]
+    queue.put((os.getcwd(), path, sys.argv, bytes(process.authkey), sys.stdin.read()))
+
+
+def exit_handlers(queue):
+    atexit.register(queue.put, "exit handler")
+    multiprocessing.util.Finalize(None, queue.put, ("finalizer",), exitpriority=1)
+    threading.Thread(target=queue.put, args=("thread",)).start()
+
+
 def children(queue):
     inner = Worker(target=tell, args=(queue, "inner"), name="Inner")
     inner.start()
     inner.join()
+
+
+class Around(Worker):
+    def _bootstrap(self, parent_sentinel=None):
+        self._args[0].put("around")
+        return super()._bootstrap(parent_sentinel)
 
 
 class Runs(Worker):
@@ -141,6 +164,44 @@ class WorkerTest(TestCase):
         worker.start()
         self.assertEqual(queue.get(timeout=LIMIT), "Runs")
         worker.join()
+
+    def test_sees_what_has_changed_in_the_program(self):
+        queue = Queue()
+        self.start(target=program, args=(queue,)).join()
+        path = [entry for entry in sys.path if "changed" in entry]
+        key = bytes(multiprocessing.current_process().authkey)
+        self.assertEqual(queue.get(), (os.getcwd(), path, sys.argv, key, ""))
+        before = os.getcwd(), sys.argv[:], multiprocessing.current_process().authkey
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                os.chdir(folder)
+                sys.path.append("/changed")
+                sys.argv.append("more")
+                multiprocessing.current_process().authkey = b"another key"
+                self.start(target=program, args=(queue,)).join()
+                changed = (folder, [*path, "/changed"], [*before[1], "more"], b"another key", "")
+                self.assertEqual(queue.get(), changed)
+            finally:
+                os.chdir(before[0])
+                sys.path.remove("/changed")
+                sys.argv[:] = before[1]
+                multiprocessing.current_process().authkey = before[2]
+
+    def test_ends_as_a_process_does(self):
+        queue = Queue()
+        self.start(target=exit_handlers, args=(queue,)).join()
+        told = [queue.get(timeout=LIMIT) for _ in range(3)]
+        self.assertEqual(sorted(told), ["exit handler", "finalizer", "thread"])
+        self.assertEqual(told[2], "exit handler")
+
+    def test_bootstrap_may_be_overridden(self):
+        queue = Queue()
+        worker = Around(target=tell, name="A", args=(queue,))
+        worker.start()
+        self.assertEqual(queue.get(timeout=LIMIT), "around")
+        self.assertEqual(queue.get(timeout=LIMIT)[2:4], ("A", worker.pid))
+        worker.join()
+        self.assertEqual(worker.exitcode, 0)
 
     def test_sentinel_can_be_waited_for(self):
         from multiprocessing.connection import wait
