@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""The report as a picture: ratios as bars, curves as lines."""
+
+from .kit import OURS
+
+REMEDY = (
+    "--plot needs matplotlib for {}:\n"
+    "  Debian: apt install python3-matplotlib, and run ft-bench with /usr/bin/python3;\n"
+    "  else:   pip install matplotlib\n"
+    "  or measure now with --json FILE and draw later with --load FILE --plot FILE."
+)
+
+_COLOURS = ("#d1495b", "#edae49", "#66a182", "#2e4057", "#8d96a3")
+_OURS = "#00798c"
+
+
+def available():
+    """Whether pictures can be made here."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def formats():
+    """The endings that a picture's name may have."""
+    from matplotlib.figure import Figure
+
+    return sorted(Figure().canvas.get_supported_filetypes())
+
+
+def _bars(document):
+    """(what, peer, ratio) of each row that is no curve and compares."""
+    many = len([s for s in document["sources"] if s["backend"]]) > 1
+    found = []
+    for row in document["rows"]:
+        if row["x"] is not None:
+            continue
+        source = document["sources"][row["source"]]
+        title = f"{row['title']} ({source['name']})" if many and source["backend"] else row["title"]
+        peers = [s for s in row["subjects"] if s.get("ratio")]
+        found += [(title, peer["name"], peer["ratio"]) for peer in peers]
+    return found
+
+
+def _curves(document):
+    """{(source, group): {subject: [(x, median)]}}"""
+    found = {}
+    for row in document["rows"]:
+        if row["x"] is None:
+            continue
+        curve = found.setdefault((row["source"], row["group"]), {})
+        for subject in row["subjects"]:
+            if "median" in subject:
+                curve.setdefault(subject["name"], []).append((row["x"], subject["median"]))
+    return {key: curve for key, curve in found.items() if curve}
+
+
+def _draw_bars(axes, bars):
+    peers = list(dict.fromkeys(peer for _, peer, _ in bars))
+    colours = {peer: _COLOURS[i % len(_COLOURS)] for i, peer in enumerate(peers)}
+    titles = []
+    for y, (title, peer, ratio) in enumerate(bars):
+        axes.barh(y, ratio - 1, left=1, height=0.8, color=colours[peer])
+        axes.annotate(f" {ratio:.3g}×", (max(ratio, 1), y), va="center", fontsize=6)
+        titles.append(f"{title}, {peer}")
+    axes.set_yticks(range(len(bars)), titles, fontsize=6)
+    axes.set_ylim(len(bars) - 0.3, -0.7)
+    axes.set_xscale("log")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xlabel("the peer's time to ours (right of 1: freethreading is faster)")
+    axes.grid(axis="x", alpha=0.3)
+    axes.margins(x=0.1)
+
+
+def _draw_curve(axes, title, curve):
+    for number, (name, points) in enumerate(curve.items()):
+        xs, ys = zip(*points)
+        colour = _OURS if name == OURS else _COLOURS[number % len(_COLOURS)]
+        axes.plot(xs, ys, "o-", markersize=3, label=name, color=colour)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_ylabel("µs")
+    axes.set_title(title, fontsize=8)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=6)
+
+
+def draw(document, path):
+    """Write the picture; the file's ending says which sort.  Raises ValueError
+    for an ending that is not known, OSError."""
+    from matplotlib.figure import Figure
+
+    bars, curves = _bars(document), _curves(document)
+    tall, wide = 1.2 + 0.14 * len(bars), bool(curves)
+    figure = Figure(figsize=(14 if wide else 9, max(4, tall, 3 * len(curves))), layout="tight")
+    grid = figure.add_gridspec(max(1, len(curves)), 2 if wide else 1)
+    axes = figure.add_subplot(grid[:, 0])
+    axes.set_title(f"freethreading and its peers on {document['machine']['cpu']}", fontsize=9)
+    _draw_bars(axes, bars)
+    for number, ((source, group), curve) in enumerate(curves.items()):
+        name = document["sources"][source]["name"]
+        _draw_curve(figure.add_subplot(grid[number, 1]), f"{group} ({name})", curve)
+    figure.savefig(path)
