@@ -26,13 +26,15 @@ def number(value):
 def ratio(value):
     if value is None:
         return "-"
-    return f"{value:,.0f}×" if value >= 99.5 else f"{value:.3g}×"
+    if value >= 99.5:
+        return f"{value:,.0f}×"
+    return f"{value:.3g}×" if value >= 0.0995 else f"{value:.2g}×"
 
 
 def _line(title, ours, p99, peer, theirs, their_p99, factor, goal):
     text = (
         f"  {title:<{_TITLE}}{ours:>{_NUMBER}}{p99:>{_NUMBER}}  {peer:<{_PEER}}"
-        f"{theirs:>{_NUMBER}}{their_p99:>{_NUMBER}}{factor:>8}"
+        f"{theirs:>{_NUMBER}}{their_p99:>{_NUMBER}}{factor:>9}"
     )
     return f"{text}  {goal}".rstrip()
 
