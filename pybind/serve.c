@@ -3,29 +3,28 @@
 #include "module.h"
 
 #include <errno.h>
+#include <signal.h>
 
 #include "convert.h"
+#include "newborn.h"
 
 struct serving {
-	PyObject *child;       /* what runs in each worker */
-	PyThreadState *thread; /* ours, while the interpreter is released */
+	PyObject *child;              /* what runs in each worker */
+	struct core_newborn *newborn; /* NULL, or what does so first */
 };
 
-/* Around each clone the interpreter is prepared as for its own os.fork(). */
+/* Around each clone the interpreter is prepared as for its own os.fork().  The
+ * helper has one thread, so it stays attached to the interpreter all the time. */
 static void before_clone(void *ctx)
 {
-	struct serving *serving = ctx;
-
-	PyEval_RestoreThread(serving->thread);
+	(void)ctx;
 	PyOS_BeforeFork();
 }
 
 static void after_clone(void *ctx)
 {
-	struct serving *serving = ctx;
-
+	(void)ctx;
 	PyOS_AfterFork_Parent();
-	serving->thread = PyEval_SaveThread();
 }
 
 /* An exception that nobody caught.  PyErr_Print would run the interpreter's
@@ -39,55 +38,107 @@ static int unhandled(PyObject *child)
 	return 1;
 }
 
+static PyObject *call_child(const struct serving *serving, const void *payload, size_t size)
+{
+	PyObject *bytes, *answer;
+
+	answer = serving->newborn ? core_newborn_run(serving->newborn, payload, size)
+				  : Py_NewRef(Py_None);
+	if (answer != Py_None)
+		return answer;
+	Py_DECREF(answer);
+	bytes = PyBytes_FromStringAndSize(payload, (Py_ssize_t)size);
+	answer = bytes ? PyObject_CallOneArg(serving->child, bytes) : NULL;
+	Py_XDECREF(bytes);
+	return answer;
+}
+
 static int in_worker(void *ctx, const void *payload, size_t size)
 {
 	struct serving *serving = ctx;
-	PyObject *bytes, *answer = NULL;
+	PyObject *answer;
 	long status = -1;
 
 	PyOS_AfterFork_Child();
-	bytes = PyBytes_FromStringAndSize(payload, (Py_ssize_t)size);
-	if (bytes)
-		answer = PyObject_CallOneArg(serving->child, bytes);
-	Py_XDECREF(bytes);
+	answer = call_child(serving, payload, size);
 	if (answer)
 		status = PyLong_AsLong(answer);
 	Py_XDECREF(answer);
 	return PyErr_Occurred() ? unhandled(serving->child) : (int)(status & 0xff);
 }
 
-static PyObject *serve(PyObject *module, PyObject *child)
+/* Ctrl-C in a worker: KeyboardInterrupt.  No Python code runs in the helper from
+ * here on, so what comes before ft_spawner_serve ignores it is not told of, and
+ * forgotten in workers. */
+static int expect_interrupts(void)
 {
-	struct serving serving = { .child = child };
+	PyObject *module = PyImport_ImportModule("_signal");
+	PyObject *handler = NULL, *before = NULL;
+
+	if (module)
+		handler = PyObject_GetAttrString(module, "default_int_handler");
+	if (handler)
+		before = PyObject_CallMethod(module, "signal", "iO", SIGINT, handler);
+	Py_XDECREF(module);
+	Py_XDECREF(handler);
+	Py_XDECREF(before);
+	return before ? 0 : -1;
+}
+
+static PyObject *serve_on(struct serving *serving)
+{
 	const struct ft_spawner_hooks hooks = {
 		.size = sizeof(hooks),
-		.ctx = &serving,
+		.ctx = serving,
 		.before = before_clone,
 		.parent = after_clone,
 		.child = in_worker,
 	};
 	int rc;
 
-	(void)module;
-	if (!PyCallable_Check(child)) {
-		PyErr_SetString(PyExc_TypeError, "serve() takes a callable");
+	if (expect_interrupts())
 		return NULL;
-	}
-	serving.thread = PyEval_SaveThread();
 	rc = ft_spawner_serve(&hooks);
-	PyEval_RestoreThread(serving.thread);
 	if (rc)
 		return core_raise_os(rc, "this helper can't make workers");
 	return PyLong_FromLong(0);
 }
 
+static PyObject *serve(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+		       PyObject *kwnames)
+{
+	static const char *const words[] = { "child", "world", NULL };
+	struct serving serving = { 0 };
+	PyObject *given[2], *answer;
+
+	(void)module;
+	if (core_args("serve", words, 1, args, nargs, kwnames, given))
+		return NULL;
+	serving.child = given[0];
+	if (!PyCallable_Check(serving.child)) {
+		PyErr_SetString(PyExc_TypeError, "serve() takes a callable");
+		return NULL;
+	}
+	if (given[1] && given[1] != Py_None) {
+		serving.newborn = core_newborn_new(given[1]);
+		if (!serving.newborn)
+			return NULL;
+	}
+	answer = serve_on(&serving);
+	if (serving.newborn)
+		core_newborn_free(serving.newborn);
+	return answer;
+}
+
 PyMethodDef core_serve_functions[] = {
-	{ "serve", serve, METH_O,
-	  "serve($module, child, /)\n--\n\n"
+	{ "serve", CORE_FAST(serve),
+	  "serve($module, /, child, world=None)\n--\n\n"
 	  "In a process that a Spawner started: makes workers until the program has gone.\n\n"
 	  "child: called in each new worker with the bytes given to Spawner.spawn; the worker\n"
 	  "leaves with the int it returns.  An exception is printed, and makes that 1.  Files are\n"
-	  "not flushed after it, nor are exit handlers run.\n\n"
+	  "not flushed after it, nor are exit handlers run.\n"
+	  "world: None, or a dict of what it takes to run a pickled process object: workers whose\n"
+	  "payload is just that do so without calling child.\n\n"
 	  "Returns 0.  Raises OSError: EBUSY if this process has more than one thread, EPROTO if\n"
 	  "no Spawner started it." },
 	{ NULL, NULL, 0, NULL },

@@ -16,7 +16,8 @@
  * copy is then one of the program as it is by then).
  *
  * Helpers ignore SIGINT.  In workers it is what it was in the program when the
- * copy was made, or the default in those of an exec'ed helper.
+ * copy was made; in those of an exec'ed helper what it was when that began to
+ * serve, or the default if it was ignored then.
  *
  * Thread-safe; not async-signal-safe.  In a child of a plain fork(): -ECHILD.
  */

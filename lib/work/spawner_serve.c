@@ -25,9 +25,15 @@ struct helper {
 	const struct ft_spawner_hooks *hooks; /* NULL: a copy of the program */
 };
 
-/* What the program had installed; a helper that is a copy must not run its
+/* What was installed when the helper began to serve: it must not run those
  * handlers, its workers must. */
 static struct sigaction program_action[SIGNALS + 1];
+
+/* Ctrl-C goes to the whole terminal; what it means is the program's say. */
+static void ignore_interrupts(void)
+{
+	signal(SIGINT, SIG_IGN);
+}
 
 static void set_signals_aside(void)
 {
@@ -41,8 +47,19 @@ static void set_signals_aside(void)
 		else if (was->sa_handler != SIG_DFL && was->sa_handler != SIG_IGN)
 			sigaction(signo, &plain, NULL);
 	}
-	/* Ctrl-C goes to the whole terminal; what it means is the program's say. */
-	signal(SIGINT, SIG_IGN);
+	ignore_interrupts();
+}
+
+/* An exec'ed helper keeps its handlers, but for Ctrl-C's; it was started to ignore
+ * that, which says nothing about workers. */
+static void set_interrupts_aside(void)
+{
+	struct sigaction *interrupt = &program_action[SIGINT];
+
+	sigaction(SIGCHLD, NULL, &program_action[SIGCHLD]);
+	if (sigaction(SIGINT, NULL, interrupt) || interrupt->sa_handler == SIG_IGN)
+		interrupt->sa_handler = SIG_DFL;
+	ignore_interrupts();
 }
 
 static void restore_signals(void)
@@ -120,7 +137,7 @@ _Noreturn static void be_worker(const struct helper *helper,
 	void *payload;
 
 	if (helper->hooks)
-		signal(SIGINT, SIG_DFL);
+		sigaction(SIGINT, &program_action[SIGINT], NULL);
 	else
 		restore_signals();
 	if (ft__process_begin(&request->birth) || find_payload(request, &payload))
@@ -253,6 +270,6 @@ int ft_spawner_serve(const struct ft_spawner_hooks *hooks)
 	if (rc)
 		return rc;
 	helper.sock = ft__private_fd(env.sock);
-	sigaction(SIGCHLD, NULL, &program_action[SIGCHLD]);
+	set_interrupts_aside();
 	return serve(&helper);
 }

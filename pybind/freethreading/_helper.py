@@ -27,7 +27,20 @@ _MAIN = ("init_main_from_name", "init_main_from_path")
 _main_failed = False
 _main_later = None  # the helper must not import it, each worker must
 
+_threading_hooks = []
+_serving = False
+
 _the_bootstrap = process.BaseProcess._bootstrap
+
+
+def _after_fork():
+    """What threading does in a child of os.fork().  A worker has no need of it: it
+    is a copy of a process that has one thread, and has the same one."""
+    global _serving
+    if not _serving:
+        for hook in _threading_hooks:
+            hook["after_in_child"]()
+    _serving = False
 
 
 def _be_a_process():
@@ -85,9 +98,12 @@ def _start_again(known):
     os.execv(sys.executable, [sys.executable, *flags, "-c", code])
 
 
-def main(known, main_later=False):
+def main(known, hooks, main_later=False):
     """Serve until the program has gone."""
-    global _main_later
+    global _main_later, _serving
+    if hooks:
+        _threading_hooks[:] = hooks
+        os.register_at_fork(after_in_child=_after_fork)
     _be_a_process()
     if main_later:
         _main_later = {key: known.pop(key) for key in _MAIN if key in known}
@@ -103,8 +119,9 @@ def main(known, main_later=False):
     util._finalizer_registry.clear()
     atexit.unregister(util._exit_function)
     status = 1
+    _serving = True
     try:
-        status = _core.serve(_child)
+        status = _core.serve(_child, None if _main_failed or _main_later else _world())
     except BaseException:
         import traceback
 
@@ -115,80 +132,74 @@ def main(known, main_later=False):
     os._exit(status)
 
 
+def _world():
+    """What the core needs to run workers that nothing special is asked of."""
+    current = process.current_process()
+    return {
+        "process": vars(process),
+        "util": vars(util),
+        "current": current,
+        "config": current._config,
+        "parent": process._ParentProcess("", 0, -1),
+        "key_type": process.AuthenticationString,
+        "base_bootstrap": _the_bootstrap,
+        "base_run": process.BaseProcess.run,
+        "after_fork": util._afterfork_registry.data,
+        "finalizers": util._finalizer_registry,
+        "main_thread": threading.main_thread(),
+        "thread_count": _thread._count,
+        "thread_exits": threading._threading_atexits,
+        "run_exits": atexit._run_exitfuncs,
+        "loads": pickle.loads,
+        "bootstrap": _own_bootstrap,
+        "after_forkers": util._run_after_forkers,
+        "exit_function": util._exit_function,
+        "shutdown": threading._shutdown,
+        "caught": _caught,
+    }
+
+
 def _child(payload):
-    """In a new worker: become the process that the payload describes."""
+    """In a new worker: become what the payload describes, whatever that takes."""
     if _main_failed or not (_main_later is None or _prepare(_main_later)):
         return PREPARE_FAILED
     key_size, changes_size = _spawner.HEAD.unpack_from(payload)
-    changes = _spawner.HEAD.size + key_size
-    current = process._current_process
-    key = process.AuthenticationString(payload[_spawner.HEAD.size : changes])
-    current._config["authkey"] = key
-    if changes_size and not _prepare(pickle.loads(payload[changes : changes + changes_size])):
+    key = payload[_spawner.HEAD.size :][:key_size]
+    changes = payload[_spawner.HEAD.size + key_size :][:changes_size]
+    current = process.current_process()
+    current.authkey = key
+    if changes and not _prepare(pickle.loads(changes)):
         return PREPARE_FAILED
     current._inheriting = True
     try:
-        worker = pickle.loads(memoryview(payload)[changes + changes_size :])
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        util._flush_std_streams()
-        return 1
+        worker = pickle.loads(payload[_spawner.HEAD.size + key_size + changes_size :])
     finally:
         del current._inheriting
-    worker._config["authkey"] = key
-    return _run(worker)
-
-
-def _run(worker):
-    parent = os.pidfd_open(os.getppid())
-    if type(worker)._bootstrap is not _the_bootstrap:
-        # Somebody wants to do something around it: coverage does.
-        status = worker._bootstrap(parent_sentinel=parent)
-    else:
-        status = _bootstrap(worker, parent)
+    worker._config["authkey"] = current.authkey
     try:
+        status = _own_bootstrap(worker)
         atexit._run_exitfuncs()
     finally:
         util._flush_std_streams()
     return status
 
 
-def _bootstrap(worker, parent):
-    """BaseProcess._bootstrap, less what main() has done for all workers."""
-    status = 1
-    try:
-        process._current_process = worker
-        process._parent_process = process._ParentProcess(
-            worker._parent_name, worker._parent_pid, parent
-        )
-        threading._main_thread._set_native_id()
-        if util._afterfork_registry:
-            util._run_after_forkers()
-        try:
-            worker.run()
-            status = 0
-        finally:
-            if util._finalizer_registry or process._children or util._logger:
-                util._exit_function()
-    except SystemExit as error:
-        status = _exit_status(error.code)
-    except BaseException:
+def _own_bootstrap(worker):
+    """For a worker that somebody wants to do something around: coverage does."""
+    return worker._bootstrap(parent_sentinel=os.pidfd_open(os.getppid()))
+
+
+def _caught(worker, error):
+    """What a process does about the exception that ends it; its exit status."""
+    if not isinstance(error, SystemExit):
         import traceback
 
         sys.stderr.write(f"Process {worker.name}:\n")
-        traceback.print_exc()
-    finally:
-        if _thread._count() or threading._threading_atexits:
-            threading._shutdown()
-    return status
-
-
-def _exit_status(code):
-    if code is None:
+        traceback.print_exception(error)
+        return 1
+    if error.code is None:
         return 0
-    if isinstance(code, int):
-        return code
-    sys.stderr.write(f"{code}\n")
+    if isinstance(error.code, int):
+        return error.code
+    sys.stderr.write(f"{error.code}\n")
     return 1

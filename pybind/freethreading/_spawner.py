@@ -13,6 +13,7 @@ process object.
 
 import copy
 import copyreg
+import functools
 import io
 import multiprocessing.context as _context
 import os
@@ -27,9 +28,12 @@ from . import _core
 
 HEAD = struct.Struct("<II")
 
+# The helper keeps what `threading` registers for os.fork(): see _helper.
 _COMMAND = (
-    "import sys; sys.path[:] = {sys_path!r};"
-    " from freethreading import _helper; _helper.main({known!r})"
+    "import os, sys; sys.path[:] = {sys_path!r}; hooks = []; real = os.register_at_fork;"
+    " os.register_at_fork = lambda **hook: hooks.append(hook);"
+    " import threading; os.register_at_fork = real;"
+    " from freethreading import _helper; _helper.main({known!r}, hooks)"
 )
 
 # What the helper is told in its command line: what anybody may read.
@@ -88,7 +92,9 @@ def ensure():
             from multiprocessing import util
 
             util._flush_std_streams()
-            _spawner = _core.Spawner(_command())
+            command = _command()
+            _watch_forks()
+            _spawner = _core.Spawner(command)
         return _spawner
 
 
@@ -143,4 +149,7 @@ def _forget():
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget)
+@functools.cache
+def _watch_forks():
+    """Not before there is something to forget: helpers and workers have nothing."""
+    os.register_at_fork(after_in_child=_forget)
