@@ -175,6 +175,7 @@ static int add_functions(PyObject *module, struct core_state *state)
 	    PyModule_AddFunctions(module, core_serve_functions) ||
 	    PyModule_AddFunctions(module, core_place_functions) ||
 	    PyModule_AddFunctions(module, core_crew_functions) ||
+	    PyModule_AddFunctions(module, core_portable_functions) ||
 	    PyModule_AddFunctions(module, core_info_functions))
 		return -1;
 	state->attach = PyObject_GetAttrString(module, "attach");

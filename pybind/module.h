@@ -47,6 +47,15 @@ struct core_state {
 struct core_state *core_state(PyObject *module);
 struct core_state *core_state_of_type(PyTypeObject *type);
 
+/* Around the look at a mutable object's inside, where there is no GIL. */
+#ifdef Py_BEGIN_CRITICAL_SECTION
+#define CORE_BEGIN_CRITICAL(op) Py_BEGIN_CRITICAL_SECTION(op)
+#define CORE_END_CRITICAL() Py_END_CRITICAL_SECTION()
+#else
+#define CORE_BEGIN_CRITICAL(op) {
+#define CORE_END_CRITICAL() }
+#endif
+
 /* A method's entry for METH_FASTCALL | METH_KEYWORDS. */
 #define CORE_FAST(function) \
 	(PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
@@ -70,7 +79,7 @@ extern PyType_Spec core_thread_spec;
 /* Module functions by file, each list ended by a NULL name. */
 extern PyMethodDef core_shared_functions[], core_serve_functions[];
 extern PyMethodDef core_place_functions[], core_info_functions[];
-extern PyMethodDef core_crew_functions[];
+extern PyMethodDef core_crew_functions[], core_portable_functions[];
 
 /* An OwnerDiedError that names `pid` is set as the exception; its text ends with
  * what has become of the lock. */

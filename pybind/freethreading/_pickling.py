@@ -3,8 +3,8 @@
 
 import io
 import pickle
-from multiprocessing import context as _context
-from multiprocessing.reduction import ForkingPickler
+
+from ._core import portable
 
 _REMEDY = (
     "What a worker gets must be picklable: use a module-level function instead of"
@@ -37,31 +37,40 @@ def dumps(obj):
     try:
         return pickle.dumps(obj, 5)
     except Exception:
+        from multiprocessing.reduction import ForkingPickler
+
         return ForkingPickler.dumps(obj, 5)
 
 
 def dumps_spawning(popen, *objects):
     """Pickle objects one after the other for a process that is being started."""
+    from multiprocessing import context
+    from multiprocessing.reduction import ForkingPickler
+
     buffer = io.BytesIO()
-    before = _context.get_spawning_popen()
-    _context.set_spawning_popen(popen)
+    before = context.get_spawning_popen()
+    context.set_spawning_popen(popen)
     try:
         for obj in objects:
             ForkingPickler(buffer, 5).dump(obj)
     finally:
-        _context.set_spawning_popen(before)
+        context.set_spawning_popen(before)
     return buffer.getvalue()
 
 
 def check(**named):
     """Raise ValueError naming the first argument that cannot be pickled."""
     for name, obj in named.items():
-        if obj is None or obj == () or obj == {}:
+        if portable(obj):
             continue
         try:
-            pickle.dumps(obj, 5)
+            pickle.dumps(obj, 5, buffer_callback=_leave)
         except Exception:
             _check_spawning(name, obj)
+
+
+def _leave(buffer):
+    """What is said of a buffer: that it needs no copy to be checked."""
 
 
 def _check_spawning(name, obj):
