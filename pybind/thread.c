@@ -102,7 +102,7 @@ static int launch(struct core_thread *self, const char *name, const struct ft_cp
 	struct ft_worker_options options = {
 		.size = sizeof(options),
 		.kind = FT_WORKER_THREAD,
-		.flags = FT_INTERRUPTIBLE,
+		.flags = FT_INTERRUPTIBLE | FT_WORKER_REUSE,
 		.name = name,
 		.cpus = cpus,
 		.stack_size = PyThread_get_stacksize(),

@@ -46,12 +46,17 @@ enum ft_worker_kind {
 	FT_WORKER_PROCESS = 2,
 };
 
+/* In flags, for threads: may run on the OS thread of such a worker that has just
+ * ended.  What only an OS thread's end undoes lasts longer than the worker then. */
+#define FT_WORKER_REUSE 0x100u
+
 #define FT_WORKER_NAME_MAX 16 /* with the final NUL: what the kernel keeps */
 
 struct ft_worker_options {
 	size_t size;                /* sizeof(struct ft_worker_options) */
 	uint32_t kind;              /* enum ft_worker_kind */
-	uint32_t flags;             /* FT_INTERRUPTIBLE: join may return -EINTR */
+	uint32_t flags;             /* FT_INTERRUPTIBLE: join may return -EINTR;
+				     * FT_WORKER_REUSE */
 	const char *name;           /* NULL: "ft-worker-N"; cut to 15 bytes */
 	const struct ft_cpus *cpus; /* NULL: as the caller; else usable ∩ cpus */
 	size_t stack_size;          /* threads; 0: the system's default */

@@ -15,6 +15,7 @@
 #include "os/compiler.h"
 #include "os/futex.h"
 #include "sync/wait.h"
+#include "work/parked.h"
 #include "work/place.h"
 #include "work/worker.h"
 
@@ -25,28 +26,80 @@ const struct ft_worker *ft__thread_me(void)
 	return me;
 }
 
+static void end(struct ft_worker *worker)
+{
+	ft__worker_end(worker, worker->status.code, 0, 1);
+	ft__worker_put(worker);
+}
+
 /* Also runs when main ends by pthread_exit or cancellation. */
 static void leave(void *arg)
 {
 	struct ft_worker *worker = arg;
 
-	ft__worker_end(worker, worker->status.code, 0, 1);
-	ft__worker_put(worker);
+	/* Partner: see_out. */
+	if (ft__swap32_seq_cst(&worker->parting, FT__PARTING_LEFT) == FT__PARTING_SEEN)
+		pthread_detach(pthread_self());
+	end(worker);
 }
 
-static void *run(void *arg)
+static void run(struct ft_worker *worker)
 {
-	struct ft_worker *worker = arg;
-
 	me = worker;
 	pthread_cleanup_push(leave, worker);
 	pthread_setname_np(pthread_self(), worker->name);
+	worker->status.code = worker->main(worker->arg);
+	pthread_cleanup_pop(0);
+	me = NULL;
+}
+
+static void tell_tid(struct ft_worker *worker)
+{
 	worker->pid = (pid_t)syscall(SYS_gettid);
 	/* Partner: the acquire in ft__thread_tid. */
 	ft__store32_release(&worker->told, 1);
 	ft__futex_wake(&worker->told, INT32_MAX, false);
-	worker->status.code = worker->main(worker->arg);
-	pthread_cleanup_pop(1);
+}
+
+static void *run_once(void *worker)
+{
+	tell_tid(worker);
+	run(worker);
+	leave(worker);
+	return NULL;
+}
+
+/* The worker has run.  Who runs next, if anybody does in this thread. */
+static struct ft_worker *next_after(struct ft_worker *worker, const struct ft__traits *traits,
+				    int64_t *patience)
+{
+	struct ft__parked parked;
+
+	if (worker->epoch != ft__epoch || !ft__parked_enter(&parked, traits)) {
+		leave(worker);
+		return NULL;
+	}
+	/* Others may call from now on, and find the last worker still ending. */
+	end(worker);
+	worker = ft__parked_wait(&parked, patience);
+	if (worker)
+		pthread_sigmask(SIG_SETMASK, &worker->signals, NULL);
+	return worker;
+}
+
+static void *run_again(void *arg)
+{
+	struct ft_worker *worker = arg;
+	struct ft__traits traits;
+	int64_t patience = 0;
+
+	if (!ft__traits_get(&traits))
+		return run_once(worker);
+	tell_tid(worker);
+	while (worker) {
+		run(worker);
+		worker = next_after(worker, &traits, &patience);
+	}
 	return NULL;
 }
 
@@ -74,7 +127,7 @@ static int set_stack(pthread_attr_t *attr, size_t stack_size)
 	return pthread_attr_setstacksize(attr, stack_size < least ? least : stack_size);
 }
 
-int ft__thread_start(struct ft_worker *worker, size_t stack_size)
+static int create(struct ft_worker *worker, size_t stack_size, void *(*body)(void *))
 {
 	pthread_attr_t attr;
 	int rc = pthread_attr_init(&attr);
@@ -85,14 +138,24 @@ int ft__thread_start(struct ft_worker *worker, size_t stack_size)
 		rc = set_stack(&attr, stack_size);
 	if (!rc && worker->has_cpus)
 		rc = set_affinity(&attr, &worker->cpus);
-	if (!rc) {
-		ft__worker_get(worker);
-		rc = pthread_create(&worker->thread, &attr, run, worker);
-		if (rc)
-			ft__worker_put(worker);
-	}
+	if (!rc)
+		rc = pthread_create(&worker->thread, &attr, body, worker);
 	pthread_attr_destroy(&attr);
 	return -rc;
+}
+
+int ft__thread_start(struct ft_worker *worker, size_t stack_size)
+{
+	bool reuse = worker->flags & FT_WORKER_REUSE && !stack_size && !worker->has_cpus;
+	int rc;
+
+	ft__worker_get(worker); /* for the thread */
+	if (reuse && ft__parked_call(worker))
+		return 0;
+	rc = create(worker, stack_size, reuse ? run_again : run_once);
+	if (rc)
+		ft__worker_put(worker);
+	return rc;
 }
 
 pid_t ft__thread_tid(const struct ft_worker *worker)
@@ -107,20 +170,23 @@ pid_t ft__thread_tid(const struct ft_worker *worker)
 	return worker->pid;
 }
 
+/* Is the OS thread the caller's to join or detach? */
+static bool see_out(struct ft_worker *worker)
+{
+	/* Partner: leave. */
+	return ft__swap32_seq_cst(&worker->parting, FT__PARTING_SEEN) == FT__PARTING_LEFT;
+}
+
 void ft__thread_join(struct ft_worker *worker)
 {
-	/* No partner: it only chooses one of several joiners. */
-	if (ft__swap32_seq_cst(&worker->joined, 1))
-		return;
 	/* A thread's own destructors may free its handle: it has ended for
 	 * everybody, but cannot wait for itself. */
-	if (pthread_join(worker->thread, NULL) == EDEADLK)
+	if (see_out(worker) && pthread_join(worker->thread, NULL) == EDEADLK)
 		pthread_detach(worker->thread);
 }
 
 void ft__thread_detach(struct ft_worker *worker)
 {
-	/* No partner: as in ft__thread_join, of which this is one. */
-	if (!ft__swap32_seq_cst(&worker->joined, 1))
+	if (see_out(worker))
 		pthread_detach(worker->thread);
 }

@@ -91,7 +91,7 @@ static int check(const struct ft_worker *worker)
 
 static int check_options(const struct ft_worker_options *o, ft_worker_main *main, const void *arg)
 {
-	if (!o || o->size != sizeof(*o) || (o->flags & ~FT_INTERRUPTIBLE))
+	if (!o || o->size != sizeof(*o) || (o->flags & ~(FT_INTERRUPTIBLE | FT_WORKER_REUSE)))
 		return -EINVAL;
 	if (o->kind != FT_WORKER_THREAD && o->kind != FT_WORKER_PROCESS)
 		return -EINVAL;

@@ -7,11 +7,20 @@
 #define FT_WORK_WORKER_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 
 #include <freethreading/worker.h>
 
 #include "os/pidfd.h"
+
+/* Who sees an OS thread out (pthread_join or pthread_detach): whoever finds the
+ * other's word there.  A thread that is kept for other workers says nothing. */
+enum ft__parting {
+	FT__PARTING_OPEN,
+	FT__PARTING_LEFT, /* by the thread: it ends with this worker */
+	FT__PARTING_SEEN, /* by a user of the handle: joined it, or will not */
+};
 
 struct ft_worker {
 	uint32_t kind, flags;      /* const after start */
@@ -22,7 +31,7 @@ struct ft_worker {
 	uint32_t owner;            /* process: its slot, reserved by us; const */
 	uint32_t has_cpus;
 	uint32_t told;             /* thread, private futex: 1 after it wrote `pid` */
-	uint32_t joined;           /* thread, atomic: 1: somebody calls pthread_join */
+	uint32_t parting;          /* thread, atomic: enum ft__parting */
 	uint32_t reaped;           /* process: `status` is there; under the settling lock */
 	struct ft__wait_status status;
 	pid_t pid;                 /* const after start (thread: set by itself first) */
@@ -31,7 +40,8 @@ struct ft_worker {
 	struct ft_cpus cpus;
 	ft_worker_main *main;
 	void *arg;
-	pthread_t thread;
+	pthread_t thread;          /* const after start */
+	sigset_t signals;          /* blocked in a thread that was parked; const after start */
 	char name[FT_WORKER_NAME_MAX];
 };
 

@@ -80,7 +80,7 @@ static void the_end_is_recorded_before_it_is_told(void **state)
 	assert_int_equal(worker->done, 0);
 	assert_int_equal(worker->refs, 1);
 	assert_int_equal(ft_worker_exit_status(worker, &how), -EAGAIN);
-	worker->joined = 1; /* there is no thread */
+	worker->parting = FT__PARTING_SEEN; /* there is no thread */
 	ft__worker_end(worker, 3, 0, 1);
 	assert_int_equal(worker->done, 1);
 	assert_int_equal(ft_worker_exit_status(worker, &how), 0);
