@@ -15,7 +15,7 @@
 FT__THREAD struct ft__self ft__self_tls;
 void (*ft__slot_leaving)(uint32_t owner);
 
-static uint32_t process_owner; /* atomic, private; 0: not registered yet */
+static FT__PROCESS uint32_t process_owner; /* atomic, private; 0: not registered yet */
 static uint32_t next_index;    /* atomic, private: where to look for a free slot */
 
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;

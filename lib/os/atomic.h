@@ -16,14 +16,17 @@
 #define FT__ATOMIC(T, bits)                                                               \
 	static inline T ft__load##bits##_relaxed(const T *p)                              \
 	{                                                                                 \
+		FT__LOOK();                                                               \
 		return __atomic_load_n(p, __ATOMIC_RELAXED);                              \
 	}                                                                                 \
 	static inline T ft__load##bits##_acquire(const T *p)                              \
 	{                                                                                 \
+		FT__LOOK();                                                               \
 		return __atomic_load_n(p, __ATOMIC_ACQUIRE);                              \
 	}                                                                                 \
 	static inline T ft__load##bits##_seq_cst(const T *p)                              \
 	{                                                                                 \
+		FT__LOOK();                                                               \
 		return __atomic_load_n(p, __ATOMIC_SEQ_CST);                              \
 	}                                                                                 \
 	static inline void ft__store##bits##_relaxed(T *p, T v)                           \

@@ -7,8 +7,16 @@
 #define FT__UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define FT__ALIGNED(n) __attribute__((aligned(n)))
 #define FT__CACHE_LINE 64
-/* Initial-exec TLS: one load, no call; a few bytes fit any dlopen'ed object. */
+/* Initial-exec TLS: one load, no call; a few bytes fit any dlopen'ed object.
+ * FT__PROCESS marks what tells one process from another.  The scheduler of
+ * tests/sched plays threads and processes, and changes what is theirs itself. */
+#ifdef FT_SCHED
+#define FT__THREAD __attribute__((section("ft_own")))
+#define FT__PROCESS FT__THREAD
+#else
 #define FT__THREAD _Thread_local __attribute__((tls_model("initial-exec")))
+#define FT__PROCESS
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #define FT__TSAN 1

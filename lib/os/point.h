@@ -20,4 +20,12 @@ extern ft__point_hook *ft__point; /* NULL, or set once by a test before it start
 #define FT__POINT() ((void)0)
 #endif
 
+/* A point before a load: for the scheduler of tests/sched only, as a kill there
+ * is like one after the last store. */
+#ifdef FT_SCHED
+#define FT__LOOK() FT__POINT()
+#else
+#define FT__LOOK() ((void)0)
+#endif
+
 #endif
