@@ -180,6 +180,32 @@ static void play_semaphore_give(int me)
 	insist(ft_semaphore_release(&stage->semaphore, 2) == 0, "release failed");
 }
 
+/* Takers and givers that meet often: who is woken may have to wake the next. */
+static void begin_flow(void)
+{
+	begin_semaphore();
+	truth.units = 0;
+	REQUIRE(ft_semaphore_init(&stage->semaphore, 0, 0, scene->flags) == 0);
+}
+
+static void play_flow_take(int me)
+{
+	(void)me;
+	for (int turn = 0; turn < 2; turn++) {
+		insist(ft_semaphore_acquire(&stage->semaphore, FT_FOREVER) == 0, "acquire failed");
+		truth.taken++;
+	}
+}
+
+static void play_flow_give(int me)
+{
+	(void)me;
+	for (int turn = 0; turn < 2; turn++) {
+		truth.given++;
+		insist(ft_semaphore_release(&stage->semaphore, 1) == 0, "release failed");
+	}
+}
+
 static bool stuck_semaphore(void)
 {
 	return (stage->semaphore.word & FT_SEMAPHORE_VALUE) == 0 && somebody_died();
@@ -374,10 +400,14 @@ static const struct scenario scenarios[] = {
 	      play_lock),
 	SCENE("private-lock", 3, begin_lock, never, end_lock, 0, 50, FT_PRIVATE, play_lock,
 	      play_lock, play_lock),
+	SCENE("crowd", 4, begin_lock, never, end_lock, 0, 80, FT_SHARED, play_lock, play_lock,
+	      play_lock, play_lock),
 	SCENE("event", 4, begin_event, stuck_event, nothing, 15, 60, FT_SHARED, play_event_wait,
 	      play_event_wait, play_event_set, play_event_set),
 	SCENE("semaphore", 4, begin_semaphore, stuck_semaphore, end_semaphore, 15, 70, FT_SHARED,
 	      play_semaphore_pair, play_semaphore_pair, play_semaphore_pair, play_semaphore_give),
+	SCENE("flow", 4, begin_flow, never, end_semaphore, 0, 60, FT_SHARED, play_flow_take,
+	      play_flow_take, play_flow_give, play_flow_give),
 	SCENE("condition", 4, begin_condition, stuck_condition, nothing, 7, 260, FT_SHARED,
 	      play_condition_wait, play_condition_wait, play_condition_wait,
 	      play_condition_notify),
