@@ -48,6 +48,7 @@ void core_future_init(struct core_future *self, const struct core_drive *drive)
 	pthread_mutex_init(&self->lock, NULL);
 	atomic_store_explicit(&self->state, CORE_PENDING, memory_order_relaxed);
 	ft_event_init(&self->ended, FT_PRIVATE | FT_INTERRUPTIBLE);
+	ft_lock_init(&self->settling, FT_PRIVATE);
 }
 
 PyObject *core_future_new(PyTypeObject *type)
@@ -85,6 +86,7 @@ int core_future_traverse(PyObject *op, visitproc visit, void *arg)
 	Py_VISIT(future_of(op)->condition);
 	Py_VISIT(future_of(op)->waiters);
 	Py_VISIT(future_of(op)->callbacks);
+	Py_VISIT(future_of(op)->pool);
 	return 0;
 }
 
@@ -100,6 +102,8 @@ int core_future_clear(PyObject *op)
 
 void core_future_fini(struct core_future *self)
 {
+	ft_future_free(self->native);
+	Py_CLEAR(self->pool);
 	pthread_mutex_destroy(&self->lock);
 }
 
@@ -330,7 +334,7 @@ static int await_end(struct core_future *self, ft_deadline deadline)
 			rc = core_wait(event_call, &self->ended, deadline, 0);
 		} else {
 			rc = core_wait(self->drive->wait, self, deadline, 0);
-			if (!rc && settle(self, 1) == -1)
+			if (self->drive->failed() || (!rc && settle(self, 1) == -1))
 				return -1;
 		}
 		if (rc)

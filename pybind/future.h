@@ -25,6 +25,7 @@
 
 #include "convert.h"
 #include "module.h"
+#include "ticket.h"
 
 enum core_future_state {
 	CORE_PENDING,
@@ -40,6 +41,8 @@ struct core_drive {
 	/* Waits until the outcome is there: 0, -ETIMEDOUT, -EINTR, -errno.  The
 	 * interpreter may be released. */
 	core_call *wait;
+	/* After a wait: 1 with an exception that it has met, else 0. */
+	int (*failed)(void);
 	/* 1 if it is there, 0 if not, -1 with an exception. */
 	int (*done)(PyObject *op);
 	/* The outcome, once it is there, as a new reference.  A state: FINISHED
@@ -65,6 +68,11 @@ struct core_future {
 	PyObject *result, *exception;
 	/* Under lock; made on demand, const from then on. */
 	PyObject *condition, *waiters, *callbacks;
+	/* Of a driven one; const. */
+	PyObject *pool;
+	struct ft_future *native;
+	struct core_news_item item;
+	struct ft_lock settling; /* one thread at a time takes the outcome in */
 };
 
 /* A pending future of a class that is or inherits from _core.Future. */

@@ -55,7 +55,10 @@ static int import_name(const char *from, const char *name, PyObject **object)
 
 static int import_names(struct core_state *state)
 {
-	return import_name("pickle", "dumps", &state->dumps) ||
+	state->dumps_names = Py_BuildValue("(s)", "buffer_callback");
+	state->loads_names = Py_BuildValue("(s)", "buffers");
+	return !state->dumps_names || !state->loads_names ||
+			       import_name("pickle", "dumps", &state->dumps) ||
 			       import_name("pickle", "loads", &state->loads) ||
 			       import_name("queue", "Full", &state->full) ||
 			       import_name("queue", "Empty", &state->empty) ||
@@ -143,6 +146,8 @@ static int add_types(PyObject *module, struct core_state *state)
 		{ &core_pool_spec, &state->pool },
 		{ &core_ticket_spec, &state->ticket },
 		{ &core_future_spec, &state->future },
+		{ &core_result_spec, &state->result },
+		{ &core_block_spec, &state->block },
 		{ &core_seat_spec, &state->seat },
 		{ &core_task_spec, &state->task },
 		{ &core_thread_spec, &state->thread },
@@ -233,6 +238,8 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 		return rc;
 	Py_VISIT(state->dumps);
 	Py_VISIT(state->loads);
+	Py_VISIT(state->dumps_names);
+	Py_VISIT(state->loads_names);
 	Py_VISIT(state->full);
 	Py_VISIT(state->empty);
 	Py_VISIT(state->owner_died);
@@ -245,6 +252,8 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->pool);
 	Py_VISIT(state->ticket);
 	Py_VISIT(state->future);
+	Py_VISIT(state->result);
+	Py_VISIT(state->block);
 	Py_VISIT(state->seat);
 	Py_VISIT(state->task);
 	Py_VISIT(state->thread);
@@ -259,6 +268,8 @@ static int core_clear(PyObject *module)
 	clear_types(&state->threads);
 	Py_CLEAR(state->dumps);
 	Py_CLEAR(state->loads);
+	Py_CLEAR(state->dumps_names);
+	Py_CLEAR(state->loads_names);
 	Py_CLEAR(state->full);
 	Py_CLEAR(state->empty);
 	Py_CLEAR(state->owner_died);
@@ -271,6 +282,8 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->pool);
 	Py_CLEAR(state->ticket);
 	Py_CLEAR(state->future);
+	Py_CLEAR(state->result);
+	Py_CLEAR(state->block);
 	Py_CLEAR(state->seat);
 	Py_CLEAR(state->task);
 	Py_CLEAR(state->thread);

@@ -28,6 +28,7 @@ struct core_types {
 /* What one interpreter owns; const after core_exec. */
 struct core_state {
 	PyObject *dumps, *loads; /* of pickle */
+	PyObject *dumps_names, *loads_names; /* their keywords, as a fast call has them */
 	PyObject *full, *empty;  /* of queue */
 	PyObject *owner_died;    /* OwnerDiedError */
 	PyObject *broken;        /* threading.BrokenBarrierError */
@@ -37,7 +38,7 @@ struct core_state {
 	struct core_types processes, threads;
 	PyTypeObject *spawner, *child;
 	PyTypeObject *pool, *ticket, *future;
-	PyTypeObject *seat, *task;
+	PyTypeObject *seat, *task, *block, *result;
 	PyTypeObject *thread;
 	struct core_crew *crew;
 };
@@ -73,7 +74,7 @@ extern PyType_Spec core_thread_event_spec, core_thread_barrier_spec;
 extern PyType_Spec core_thread_queue_spec, core_thread_simple_queue_spec;
 extern PyType_Spec core_spawner_spec, core_child_spec;
 extern PyType_Spec core_pool_spec, core_ticket_spec, core_future_spec;
-extern PyType_Spec core_seat_spec, core_task_spec;
+extern PyType_Spec core_seat_spec, core_task_spec, core_block_spec, core_result_spec;
 extern PyType_Spec core_thread_spec;
 
 /* Module functions by file, each list ended by a NULL name. */

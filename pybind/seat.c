@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "convert.h"
+#include "work.h"
 
 static struct core_seat *seat_of(PyObject *op)
 {
@@ -95,6 +96,9 @@ static void seat_dealloc(PyObject *op)
 	core_seat_end(self, -EFAULT);
 	if (self->seat && self->maker == getpid())
 		ft_seat_close(self->seat);
+	for (size_t i = 0; i < self->known; i++)
+		Py_XDECREF(self->functions[i]);
+	PyMem_Free(self->functions);
 	type->tp_free(op);
 	Py_DECREF(type);
 }
@@ -108,7 +112,7 @@ static int next_call(void *ctx, ft_deadline deadline)
 	return ft_seat_next(self->seat, &self->task, deadline);
 }
 
-static int seat_take(struct core_seat *self, ft_deadline deadline)
+int core_seat_take(struct core_seat *self, ft_deadline deadline)
 {
 	int rc = core_wait(next_call, self, deadline, 0);
 
@@ -126,7 +130,7 @@ static PyObject *seat_next_task(struct core_seat *self, ft_deadline deadline)
 		PyErr_SetString(PyExc_RuntimeError, "the task in hand must end first");
 		return NULL;
 	}
-	rc = seat_take(self, deadline);
+	rc = core_seat_take(self, deadline);
 	if (rc == -EPIPE)
 		Py_RETURN_NONE;
 	if (rc == -ETIMEDOUT)
@@ -243,7 +247,7 @@ static PyObject *seat_serve(PyObject *op, PyObject *run)
 		PyErr_SetString(PyExc_RuntimeError, "the task in hand must end first");
 		return NULL;
 	}
-	while (!failed && (rc = seat_take(self, FT_FOREVER)) == 0)
+	while (!failed && (rc = core_seat_take(self, FT_FOREVER)) == 0)
 		failed = run_task(self, run);
 	core_seat_leave(self);
 	if (failed)
@@ -265,6 +269,13 @@ static PyMethodDef seat_methods[] = {
 	  "(status, reply).\n\n"
 	  "What run raises is raised here after its task has ended with -EFAULT; so is\n"
 	  "BufferError if it keeps a view of its argument." },
+	{ "work", core_seat_work, METH_VARARGS,
+	  "work($self, raised, send, portable, /)\n--\n\n"
+	  "Runs the calls that Pool.apply and its kin have submitted, until the pool wants no\n"
+	  "more.\n\n"
+	  "raised(exception): the (status, bytes) of a call that raised.\n"
+	  "send(error, value): the same for a value that pickle refuses with that error.\n"
+	  "portable(exception): the exception, or one like it that can be pickled." },
 	{ "close", seat_close, METH_NOARGS,
 	  "close($self, /)\n--\n\nLeaves the seat; a task in hand ends as failed." },
 	{ NULL, NULL, 0, NULL },

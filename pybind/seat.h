@@ -16,6 +16,8 @@ struct core_seat {
 	struct ft_seat *seat; /* NULL after close() */
 	struct ft_task *task; /* in hand, or NULL */
 	pid_t maker;          /* the process it belongs to: in a forked child, hands off */
+	PyObject **functions; /* of work(), by number; NULL what has not come yet */
+	size_t known;         /* room in it */
 };
 
 struct core_task {
@@ -36,6 +38,9 @@ struct core_task {
 /* 0, or -1 with an exception if another thread is inside or it is closed. */
 int core_seat_enter(struct core_seat *self);
 void core_seat_leave(struct core_seat *self);
+
+/* Inside: waits for a task, and takes it in hand.  0 or -errno. */
+int core_seat_take(struct core_seat *self, ft_deadline deadline);
 
 /* Inside: the task in hand has ended. */
 void core_seat_end(struct core_seat *self, int status);

@@ -102,15 +102,23 @@ FT_API FT_NODISCARD int ft_pool_map(struct ft_pool *pool, ft_task_main *main, co
 				    size_t in_size, void *out, size_t out_size, size_t count);
 
 /* The next future with FT_CALL_NOTIFY that is done, in order of completion.
- * 0; -ETIMEDOUT; -EINTR; -EPIPE: closed or terminated, and none is left. */
+ * 0; -ETIMEDOUT; -EINTR; -EPIPE: closed or terminated, every task has ended, and
+ * none is left.  While no such future is pending, the caller leaves the pool to
+ * those who wait for a task, and looks after it now and then if nobody does. */
 FT_API FT_NODISCARD int ft_pool_next(struct ft_pool *pool, struct ft_future **future,
 				     ft_deadline deadline);
 
 /* The same for the futures of one group, by which several users of a pool keep
- * apart what they wait for; ft_pool_next is that for group 0.  -EPIPE here:
- * closed or terminated, every task has ended, and none of the group is left. */
+ * apart what they wait for; ft_pool_next is that for group 0. */
 FT_API FT_NODISCARD int ft_pool_next_in(struct ft_pool *pool, uint64_t group,
 					struct ft_future **future, ft_deadline deadline);
+
+/* Hands a future that was submitted without FT_CALL_NOTIFY to ft_pool_next after
+ * all, at once if it is done.  0; -EALREADY: it had FT_CALL_NOTIFY. */
+FT_API int ft_future_notify(struct ft_future *future);
+
+/* Cancels everything that has not started. */
+FT_API int ft_pool_cancel(struct ft_pool *pool);
 
 /* Collects what is ready and deals out what waits, without blocking. */
 FT_API int ft_pool_poll(struct ft_pool *pool);
@@ -162,6 +170,11 @@ FT_API int ft_future_cancel(struct ft_future *future);
  * NULL with *size 0, and is set on errors of main as well. */
 FT_API int ft_future_result(struct ft_future *future, const void **data, size_t *size);
 
+/* Makes the block that holds the result the caller's, who frees it with
+ * ft_block_free; the data that ft_future_result gave stay where they are.  Once.
+ * 0; -EAGAIN: not done; -ENOENT: the result is small, or was taken. */
+FT_API int ft_future_take(struct ft_future *future, void **block);
+
 /* How the worker died, after -EOWNERDEAD.  -EINVAL for any other future. */
 FT_API int ft_future_death(struct ft_future *future, struct ft_worker_exit *exit);
 
@@ -190,6 +203,10 @@ FT_API FT_NODISCARD int ft_seat_next(struct ft_seat *seat, struct ft_task **task
 FT_API int ft_seat_close(struct ft_seat *seat);
 
 FT_API const void *ft_task_arg(const struct ft_task *task, size_t *size);
+/* Makes the block that holds the argument this process's, to be kept beyond the
+ * task and freed with ft_block_free; the argument stays where it is.  Once.  0;
+ * -ENOENT: it lies in no block; -EPERM: in a thread worker, or taken already. */
+FT_API int ft_task_take(struct ft_task *task, void **block);
 FT_API uint64_t ft_task_code(const struct ft_task *task);
 FT_API uint64_t ft_task_id(const struct ft_task *task);
 

@@ -140,6 +140,16 @@ static int disown(struct ft__block *block, uint32_t me)
 	return ft__cas64_release(&block->word, &seen, freed(seen)) ? 0 : -EINVAL;
 }
 
+/* A block that was freed goes where the next one is taken from. */
+static void put_back(struct ft__cache *cache, struct ft__block *block, uint64_t span)
+{
+	if (FT__LIKELY(FT__WORD_STATE(span) == FT__SPAN_CLASS))
+		ft__cache_put(cache, FT__WORD_OWNER(span), block);
+	else
+		ft__span_unrun((uint64_t)((char *)block - ft__arena.data) >> FT__SPAN_SHIFT, span,
+			       cache->me);
+}
+
 int ft_block_free(void *payload)
 {
 	struct ft__cache *cache;
@@ -159,11 +169,7 @@ int ft_block_free(void *payload)
 		rc = disown(block, cache->me);
 	if (FT__UNLIKELY(rc != 0))
 		return rc;
-	if (FT__LIKELY(FT__WORD_STATE(span) == FT__SPAN_CLASS))
-		ft__cache_put(cache, FT__WORD_OWNER(span), block);
-	else
-		ft__span_unrun((uint64_t)((char *)block - ft__arena.data) >> FT__SPAN_SHIFT, span,
-			       cache->me);
+	put_back(cache, block, span);
 	return 0;
 }
 
@@ -241,6 +247,52 @@ int ft__block_assign(struct ft__block *block, uint32_t owner)
 	if (!word_is(seen, FT__BLOCK_OWNED, ft__process()))
 		return -EPERM;
 	return step(block, seen, FT__BLOCK_OWNED, owner);
+}
+
+static bool names(uint64_t handle, uint64_t word, uint32_t owner)
+{
+	return word_is(word, FT__BLOCK_OWNED, owner) &&
+	       FT__WORD_GENERATION(word) == (handle & GENERATION_MASK);
+}
+
+int ft__block_seize(uint64_t handle, uint32_t from)
+{
+	void *payload;
+	int rc = ft_block_at(handle, &payload);
+
+	if (rc != 0)
+		return rc;
+
+	struct ft__block *block = ft__block_of(payload);
+	uint64_t seen = block ? ft__load64_relaxed(&block->word) : 0;
+
+	/* The step is a CAS of the word that was looked at, generation included. */
+	if (!names(handle, seen, from))
+		return -EPERM;
+	return step(block, seen, FT__BLOCK_OWNED, ft__process());
+}
+
+int ft__block_release(uint64_t handle)
+{
+	struct ft__cache *cache;
+	void *payload;
+	uint64_t span;
+	int rc = ft_block_at(handle, &payload);
+
+	if (rc == 0)
+		rc = ft__cache(&cache);
+	if (rc != 0)
+		return rc;
+
+	struct ft__block *block = ft__block_find(payload, &span);
+	uint64_t seen = block ? ft__load64_relaxed(&block->word) : 0;
+
+	/* Release, as in disown. */
+	if (!names(handle, seen, cache->me) ||
+	    !ft__cas64_release(&block->word, &seen, freed(seen)))
+		return -EPERM;
+	put_back(cache, block, span);
+	return 0;
 }
 
 int ft__block_give(struct ft__block *block, uint64_t home)

@@ -83,6 +83,11 @@ int ft__block_given(struct ft__block *block);
 int ft__block_take(struct ft__block *block);
 int ft__block_taken(struct ft__block *block);
 
+/* By handle, and only while it is that block and no other: OWNED(from) ->
+ * OWNED(me), and OWNED(me) -> FREE.  -EPERM when it belongs to somebody else. */
+int ft__block_seize(uint64_t handle, uint32_t from);
+int ft__block_release(uint64_t handle);
+
 /* After the proven death of process `dead`: frees what it owned.  For blocks
  * half given or half taken, `linked` says whether the home has it. */
 /* Returns how many it freed.  `linked` NULL: nothing of it is in a home. */

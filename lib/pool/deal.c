@@ -43,7 +43,7 @@ static void cell_write(struct ft__task_cell *cell, const struct ft_future *futur
 	cell->id = future->id;
 	cell->main = (uint64_t)(uintptr_t)future->main;
 	cell->code = future->code;
-	cell->arg = future->arg ? ft_block_handle(future->arg) : 0;
+	cell->arg = future->arg ? future->arg_handle : 0;
 	cell->arg_size = future->arg_size;
 	if (!future->arg && future->arg_size)
 		memcpy(cell->small_arg, future->small, future->arg_size);

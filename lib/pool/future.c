@@ -127,6 +127,24 @@ int ft_future_result(struct ft_future *future, const void **data, size_t *size)
 	return rc ? rc : future->status;
 }
 
+int ft_future_take(struct ft_future *future, void **block)
+{
+	int rc = check(future);
+
+	if (rc || !block)
+		return rc ? rc : -EINVAL;
+	if (!is_done(future))
+		return -EAGAIN;
+	ft__pool_lock(future->pool);
+	*block = future->result == future->small ? NULL : future->result;
+	if (*block) {
+		future->result = NULL;
+		future->size = 0;
+	}
+	ft__pool_unlock(future->pool);
+	return *block ? 0 : -ENOENT;
+}
+
 int ft_future_death(struct ft_future *future, struct ft_worker_exit *exit)
 {
 	int rc = check(future);
@@ -185,11 +203,7 @@ void ft_future_free(struct ft_future *future)
 		return;
 	struct ft_pool *pool = future->pool;
 	ft__pool_lock(pool);
-	if (future->news)
-		ft__list_remove(&pool->news, future);
-	if (future->flags & FT_CALL_NOTIFY)
-		pool->notify--;
-	future->flags = 0;
+	ft__news_settle(pool, future);
 	bool ended = future->stage == FT__STAGE_ENDED;
 	future->dropped = true;
 	ft__wake_ready(pool);

@@ -5,6 +5,7 @@
 
 #include <freethreading/arena.h>
 
+#include "mem/block.h"
 #include "os/atomic.h"
 #include "pool/pool.h"
 
@@ -45,7 +46,8 @@ static void count(struct ft_pool *pool, int status)
 void ft__harvest_end(struct ft_pool *pool, struct ft_future *future, int status)
 {
 	count(pool, status);
-	ft_block_free(future->arg);
+	if (future->arg)
+		(void)ft__block_release(future->arg_handle);
 	future->arg = NULL;
 	future->status = status;
 	future->stage = FT__STAGE_ENDED;

@@ -14,6 +14,9 @@
 #include "pool/pool.h"
 #include "sync/wait.h"
 
+/* How long a keeper takes for granted that somebody else drives the pool. */
+#define KEEP_NS INT64_C(50000000)
+
 void ft__wake_leader(struct ft_pool *pool)
 {
 	if (!pool->leader)
@@ -38,6 +41,15 @@ void ft__wake_ready(struct ft_pool *pool)
 {
 	for (struct ft__vigil *waiter = pool->waiters; waiter; waiter = waiter->next) {
 		if (waiter->asleep && waiter->ready(waiter->ctx))
+			wake(pool, waiter);
+	}
+}
+
+void ft__wake_keepers(struct ft_pool *pool)
+{
+	pool->unkept = false;
+	for (struct ft__vigil *waiter = pool->waiters; waiter; waiter = waiter->next) {
+		if (waiter->aside && waiter->asleep)
 			wake(pool, waiter);
 	}
 }
@@ -68,7 +80,7 @@ void ft__tend(struct ft_pool *pool)
 static uint32_t mode_wanted(const struct ft_pool *pool)
 {
 	for (const struct ft__vigil *waiter = pool->waiters; waiter; waiter = waiter->next) {
-		if (waiter->mode == FT__BELL_EACH)
+		if (waiter->mode == FT__BELL_EACH && !waiter->aside)
 			return FT__BELL_EACH;
 	}
 	return FT__BELL_LAZY;
@@ -91,8 +103,19 @@ static void enter(struct ft_pool *pool, struct ft__vigil *waiter)
 		ft__bell_ring(bell, true);
 }
 
+static struct ft__vigil *heir(const struct ft_pool *pool)
+{
+	struct ft__vigil *waiter = pool->waiters;
+
+	while (waiter && waiter->aside)
+		waiter = waiter->next;
+	return waiter;
+}
+
 static void leave(struct ft_pool *pool, struct ft__vigil *waiter)
 {
+	struct ft__vigil *next;
+
 	if (waiter->prev)
 		waiter->prev->next = waiter->next;
 	else
@@ -103,8 +126,8 @@ static void leave(struct ft_pool *pool, struct ft__vigil *waiter)
 		pool->last_waiter = waiter->prev;
 	if (pool->leader == waiter)
 		pool->leader = NULL;
-	if (!pool->leader && pool->waiters)
-		wake(pool, pool->waiters);
+	if (!pool->leader && (next = heir(pool)))
+		wake(pool, next);
 }
 
 /* ---- sleeping ---- */
@@ -123,6 +146,26 @@ static int follow(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline de
 	ft__pool_lock(pool);
 	waiter->asleep = false;
 	return rc == -EINTR ? rc : 0;
+}
+
+static bool is_busy(const struct ft_pool *pool)
+{
+	return pool->live || pool->backlog.length || pool->kill_at != FT_FOREVER;
+}
+
+/* Whoever waits drives the pool, so there is nothing to do here as long as
+ * somebody does; and nothing at all while nothing is going on. */
+static int stand_aside(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline deadline)
+{
+	ft_deadline until = ft_after(KEEP_NS);
+	bool quiet = !is_busy(pool) && pool->kept == pool->ids;
+
+	pool->kept = pool->ids;
+	pool->unkept |= quiet;
+	waiter->aside = true;
+	int rc = follow(pool, waiter, quiet || until > deadline ? deadline : until);
+	waiter->aside = false;
+	return rc;
 }
 
 /* Results may come at once: a hand-over by cache line is far cheaper. */
@@ -196,6 +239,8 @@ static int look(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline dead
 	}
 	if (ft__passed(deadline))
 		return -ETIMEDOUT;
+	if (waiter->keeper && !pool->notify_here)
+		return stand_aside(pool, waiter, deadline);
 	if (pool->leader && pool->leader != waiter)
 		return follow(pool, waiter, deadline);
 	return lead(pool, waiter, deadline);

@@ -9,6 +9,28 @@ struct news_wanted {
 	uint64_t group;
 };
 
+void ft__news_expect(struct ft_pool *pool, const struct ft_future *future)
+{
+	pool->notify++;
+	if (future->group)
+		return;
+	/* Whoever stands aside has something to wait for now. */
+	if (!pool->notify_here++)
+		ft__wake_keepers(pool);
+}
+
+void ft__news_settle(struct ft_pool *pool, struct ft_future *future)
+{
+	if (future->news)
+		ft__list_remove(&pool->news, future);
+	if (future->flags & FT_CALL_NOTIFY) {
+		pool->notify--;
+		pool->notify_here -= !future->group;
+	}
+	future->news = false;
+	future->flags &= ~FT_CALL_NOTIFY;
+}
+
 static struct ft_future *news_of(const struct ft_pool *pool, uint64_t group)
 {
 	struct ft_future *future = pool->news.first;
@@ -18,11 +40,11 @@ static struct ft_future *news_of(const struct ft_pool *pool, uint64_t group)
 	return future;
 }
 
-/* A group is not counted: that none of it is to come is sure at the latest
- * when no task is left. */
+/* A group is not counted, and any future may still ask: that nothing is to come
+ * is sure at the latest when no task is left. */
 static bool no_news(const struct ft_pool *pool)
 {
-	return pool->closing && (!pool->notify || (!pool->live && !pool->backlog.length));
+	return pool->closing && !pool->live && !pool->backlog.length;
 }
 
 static bool has_news(void *ctx)
@@ -44,8 +66,9 @@ int ft_pool_next_in(struct ft_pool *pool, uint64_t group, struct ft_future **fut
 
 	if (rc || !future)
 		return rc ? rc : -EINVAL;
-	struct news_wanted wanted = { .pool = pool, .group = group };
-	struct ft__vigil waiter = { .ready = has_news, .ctx = &wanted, .mode = FT__BELL_EACH };
+	struct news_wanted wanted = {.pool = pool, .group = group};
+	struct ft__vigil waiter = {
+	    .ready = has_news, .ctx = &wanted, .mode = FT__BELL_EACH, .keeper = !group};
 	do {
 		rc = ft__wait(pool, &waiter, true, deadline);
 		if (rc)
@@ -54,13 +77,32 @@ int ft_pool_next_in(struct ft_pool *pool, uint64_t group, struct ft_future **fut
 		*future = news_of(pool, group);
 		rc = *future ? 0 : no_news(pool) ? -EPIPE : -EAGAIN;
 		if (!rc) {
-			ft__list_remove(&pool->news, *future);
-			(*future)->news = false;
-			(*future)->flags &= ~FT_CALL_NOTIFY;
-			pool->notify--;
+			ft__news_settle(pool, *future);
+			(*future)->told = true;
 		}
 		ft__wake_ready(pool);
 		ft__pool_unlock(pool);
 	} while (rc == -EAGAIN); /* another thread was faster */
+	return rc;
+}
+
+int ft_future_notify(struct ft_future *future)
+{
+	int rc = future ? ft__pool_check(future->pool) : -EINVAL;
+
+	if (rc)
+		return rc;
+	struct ft_pool *pool = future->pool;
+	ft__pool_lock(pool);
+	rc = future->told || (future->flags & FT_CALL_NOTIFY) ? -EALREADY : 0;
+	if (!rc) {
+		future->flags |= FT_CALL_NOTIFY;
+		ft__news_expect(pool, future);
+		future->news = future->stage == FT__STAGE_ENDED;
+		if (future->news)
+			ft__list_append(&pool->news, future);
+		ft__wake_ready(pool);
+	}
+	ft__pool_unlock(pool);
 	return rc;
 }

@@ -197,6 +197,21 @@ int ft_pool_close(struct ft_pool *pool)
 	ft__pool_lock(pool);
 	pool->closing = true;
 	ft__tend(pool);
+	ft__wake_keepers(pool);
+	ft__wake_leader(pool);
+	ft__pool_unlock(pool);
+	return 0;
+}
+
+int ft_pool_cancel(struct ft_pool *pool)
+{
+	int rc = ft__pool_check(pool);
+
+	if (rc)
+		return rc;
+	ft__pool_lock(pool);
+	ft__harvest_waiting(pool, -ECANCELED);
+	ft__tend(pool);
 	ft__wake_leader(pool);
 	ft__pool_unlock(pool);
 	return 0;
@@ -219,6 +234,7 @@ int ft_pool_terminate(struct ft_pool *pool, int64_t grace)
 	ft__member_kill(pool, grace > 0 ? SIGTERM : SIGKILL);
 	pool->kill_at = grace > 0 ? ft_after(grace) : FT_FOREVER;
 	ft__wake_ready(pool);
+	ft__wake_keepers(pool);
 	ft__wake_leader(pool);
 	ft__pool_unlock(pool);
 	return 0;

@@ -42,6 +42,7 @@ struct ft_future {
 	uint8_t stage;             /* enum ft__stage */
 	bool dropped;              /* its user freed it: free it when it ended */
 	bool news;                 /* in pool->news */
+	bool told;                 /* was handed to ft_pool_next */
 	bool lost;                 /* its worker died, or all of them: see `death` */
 	uint32_t flags;            /* FT_CALL_NOTIFY */
 	uint64_t group;            /* const */
@@ -51,6 +52,7 @@ struct ft_future {
 	ft_task_main *main;
 	uint64_t code;
 	void *arg;                 /* our block, or NULL: in `small`, until DEALT */
+	uint64_t arg_handle;       /* the worker may have taken the block */
 	size_t arg_size;
 	void *result;              /* our block, or `small`, or NULL */
 	size_t size;
@@ -101,6 +103,11 @@ struct ft__vigil {
 	uint32_t mode;            /* FT__BELL_EACH or FT__BELL_LAZY */
 	uint32_t turn;            /* private futex: 1 when it is to look again */
 	bool asleep;              /* parked on turn, or in the collector */
+	/* Waits for what may never be asked for.  As long as it is not, a keeper
+	 * leaves the lead to others, and only looks now and then whether anybody
+	 * does what is to be done. */
+	bool keeper;
+	bool aside;               /* a keeper that leaves the lead to others now */
 	struct ft__vigil *next, *prev;
 };
 
@@ -125,6 +132,9 @@ struct ft_pool {
 	uint32_t live;             /* cells in use */
 	uint32_t mapping;          /* threads in ft_pool_map */
 	uint64_t notify;           /* NOTIFY futures that were not handed over yet */
+	uint64_t notify_here;      /* those of group 0 among them */
+	uint64_t kept;             /* `ids` when a keeper looked last */
+	bool unkept;               /* keepers sleep without a limit */
 
 	struct ft__chair *chairs;
 	struct ft__member *leaving;
@@ -187,12 +197,18 @@ pid_t ft__member_pid(const struct ft_pool *pool, uint32_t seat);
 void ft__tend(struct ft_pool *pool);
 /* Locked: wakes the waiters whose condition holds now. */
 void ft__wake_ready(struct ft_pool *pool);
+/* Locked: keepers have something to look at. */
+void ft__wake_keepers(struct ft_pool *pool);
 /* Locked: the one who leads has something to look at. */
 void ft__wake_leader(struct ft_pool *pool);
 /* Not locked.  Drives the pool until ready(ctx) holds.  0; -ETIMEDOUT; -EINTR
  * where the pool is FT_INTERRUPTIBLE and `interruptible`. */
 int ft__wait(struct ft_pool *pool, struct ft__vigil *waiter, bool interruptible,
 	     ft_deadline deadline);
+
+/* news.c; locked.  One NOTIFY future more, or less. */
+void ft__news_expect(struct ft_pool *pool, const struct ft_future *future);
+void ft__news_settle(struct ft_pool *pool, struct ft_future *future);
 
 /* submit.c */
 void ft__future_delete(struct ft_future *future);

@@ -29,6 +29,7 @@ static int arg_adopt(struct ft_future *future, const struct ft_call *call)
 	if (!block || ft__block_assign(block, ft__process()))
 		return -EINVAL;
 	future->arg = call->block;
+	future->arg_handle = ft_block_handle(call->block);
 	future->arg_size = call->arg_size ? call->arg_size : ft_block_size(call->block);
 	return 0;
 }
@@ -43,9 +44,11 @@ int ft__future_arg(struct ft_future *future, const void *arg, size_t size)
 		return 0;
 	}
 	int rc = ft_block_alloc(size, &future->arg);
-	if (!rc)
-		memcpy(future->arg, arg, size);
-	return rc;
+	if (rc)
+		return rc;
+	future->arg_handle = ft_block_handle(future->arg);
+	memcpy(future->arg, arg, size);
+	return 0;
 }
 
 static int future_new(struct ft_pool *pool, const struct ft_call *call, struct ft_future **out)
@@ -93,9 +96,11 @@ int ft__submit(struct ft_pool *pool, struct ft_future *future)
 		return -EOWNERDEAD;
 	future->id = ++pool->ids;
 	future->stage = FT__STAGE_BACKLOG;
-	if (future->flags & FT_CALL_NOTIFY)
-		pool->notify++;
 	ft__list_append(&pool->backlog, future);
+	if (future->flags & FT_CALL_NOTIFY)
+		ft__news_expect(pool, future);
+	if (pool->unkept)
+		ft__wake_keepers(pool);
 	return 0;
 }
 

@@ -58,6 +58,17 @@ const void *ft_task_arg(const struct ft_task *task, size_t *size)
 	return live ? task->arg : NULL;
 }
 
+int ft_task_take(struct ft_task *task, void **block)
+{
+	if (!task || !task->cell || !block)
+		return -EINVAL;
+	if (!task->cell->arg || !task->arg)
+		return -ENOENT;
+	int rc = ft__block_seize(task->cell->arg, task->seat->process);
+	*block = rc ? NULL : (void *)(uintptr_t)task->arg;
+	return rc;
+}
+
 uint64_t ft_task_code(const struct ft_task *task)
 {
 	return task && task->cell ? task->cell->code : 0;

@@ -5,59 +5,39 @@ import threading
 import time
 import weakref
 from concurrent import futures
-from concurrent.futures import _base
 
-from . import _core, _member, _pickling, _pool, _spawner, _task
-from ._errors import broken
+from . import _core, _member, _pickling, _pool, _spawner
+from ._future import Future
 
 __all__ = ["WorkerPoolExecutor"]
 
 _IGNORED = ("thread_name_prefix", "mp_context")
 
-_open_executors = weakref.WeakSet()
+_engines = set()
 
 
-class _Future(futures.Future):
-    """A Future that takes its cancellation to the pool."""
+class _Engine:
+    """What an executor has started.  It outlives one that is dropped while calls are
+    pending: those are still computed, as the standard library does."""
 
-    _ticket = None
+    def __init__(self, workers, members, tasks_per_worker):
+        self.core = _pool.open_core(workers, members, "ft-exec", tasks_per_worker)
+        self._members = members
+        self._notifier = _pool.Notifier(self.core, self._end)
+        _engines.add(self)
+        self._notifier.ensure()
 
-    def cancel(self):
-        """Cancel the call if it has not started.  True if it never will."""
-        with self._condition:
-            if self._state in (_base.CANCELLED, _base.CANCELLED_AND_NOTIFIED):
-                return True
-            if self._state != _base.PENDING or not self._ticket.cancel():
-                return False
-        return super().cancel()
+    def close(self):
+        self.core.close()
 
-    def running(self):
-        """Whether a worker is running it now."""
-        with self._condition:
-            return self._state == _base.PENDING and self._ticket.worker_pid != 0
+    def join(self):
+        self.core.join()
+        self._notifier.join()
 
-    def _settle(self, ticket):
-        if not self.set_running_or_notify_cancel():
-            return
-        success, value = _task.outcome(ticket)
-        if success:
-            self.set_result(value)
-        elif isinstance(value, futures.CancelledError):
-            self.set_exception(value)
-        else:
-            self.set_exception(self._executor_explain(value))
-        self._ticket = _DONE
-
-
-class _Done:
-    worker_pid = 0
-
-    @staticmethod
-    def cancel():
-        return False
-
-
-_DONE = _Done()
+    def _end(self):
+        self.core.join()
+        self._members.reap()
+        _engines.discard(self)
 
 
 class WorkerPoolExecutor(futures.Executor):
@@ -103,19 +83,22 @@ class WorkerPoolExecutor(futures.Executor):
             _member.ForkServerProcess, initializer, tuple(initargs)
         )
         self._lock = threading.Lock()
+        self._engine = None
         self._core = None
-        self._notifier = None
         self._shutdown = False
-        self._pending = weakref.WeakSet()
 
-    def _ensure_open(self):
-        if self._core is None:
-            self._core = _pool.open_core(
-                self._max_workers, self._members, "ft-exec", self._tasks_per_worker
-            )
-            self._notifier = _pool.Notifier(self._core)
-            self._notifier.ensure()
-            _open_executors.add(self)
+    def _open(self):
+        with self._lock:
+            if self._shutdown:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._core is None:
+                self._engine = _Engine(
+                    self._max_workers, self._members, self._tasks_per_worker
+                )
+                self._core = self._engine.core
+                dropped = weakref.finalize(self, self._engine.close)
+                dropped.atexit = False
+            return self._core
 
     def submit(self, fn, /, *args, **kwargs):
         """Have ``fn(*args, **kwargs)`` called in a worker.
@@ -124,21 +107,7 @@ class WorkerPoolExecutor(futures.Executor):
         can't be pickled, RuntimeError after `shutdown`, and BrokenProcessPool
         once no worker can be started.
         """
-        return self._submit(_task.pack(_task.CALL, fn, args, kwargs or None))
-
-    def _submit(self, payload):
-        future = _Future()
-        future._executor_explain = self._members.explain
-        with self._lock:
-            if self._shutdown:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            self._ensure_open()
-            try:
-                future._ticket = self._core.submit(payload, notify=True, user=future._settle)
-            except RuntimeError as error:
-                raise broken(self._members.broken or error) from error
-            self._pending.add(future)
-        return future
+        return (self._core or self._open()).future(Future, fn, args, kwargs)
 
     def map(self, fn, *iterables, timeout=None, chunksize=1):
         """An iterator like ``map(fn, *iterables)``, computed by the workers.
@@ -150,9 +119,13 @@ class WorkerPoolExecutor(futures.Executor):
             raise ValueError("chunksize must be >= 1.")
         deadline = None if timeout is None else timeout + time.monotonic()
         _pickling.check(fn=fn)
-        chunks = _pool._chunked(zip(*iterables), chunksize)
-        pending = [self._submit(_task.pack(_task.STARMAP, fn, chunk)) for chunk in chunks]
-        return _results(pending, deadline)
+        core = self._core or self._open()
+        items = zip(*iterables)
+        if chunksize == 1:
+            return _results([core.future(Future, fn, args, None) for args in items], deadline)
+        chunks = _pool._chunked(items, chunksize)
+        pending = [core.future_each(Future, fn, chunk) for chunk in chunks]
+        return _flat(_results(pending, deadline))
 
     def shutdown(self, wait=True, *, cancel_futures=False):
         """Take no more calls, and free the workers once all are done.
@@ -162,34 +135,34 @@ class WorkerPoolExecutor(futures.Executor):
         """
         with self._lock:
             self._shutdown = True
-            core = self._core
-        if core is None:
+            self._core = None
+            engine = self._engine
+        if engine is None:
             return
         if cancel_futures:
-            for future in list(self._pending):
-                future.cancel()
-        core.close()
+            engine.core.cancel()
+        engine.close()
         if wait:
-            self._join()
+            engine.join()
 
-    def _join(self):
-        self._core.join()
-        self._notifier.join()
-        self._members.reap()
+
+def _flat(chunks):
+    for values in chunks:
+        yield from values
 
 
 def _results(pending, deadline):
-    """Yield from the chunks in order; cancel what is left when dropped."""
+    """Yield the results in order; cancel what is left when dropped."""
     pending.reverse()
     try:
         while pending:
             future = pending.pop()
             try:
                 left = None if deadline is None else deadline - time.monotonic()
-                values = future.result(left)
+                value = future.result(left)
             finally:
                 future.cancel()
-            yield from values
+            yield value
     finally:
         for future in pending:
             future.cancel()
@@ -214,8 +187,10 @@ def _tasks_per_worker(kwargs):
 def _shutdown_all():
     """As the standard library does: futures that are pending when the
     interpreter ends are still computed."""
-    for executor in list(_open_executors):
-        executor.shutdown()
+    for engine in list(_engines):
+        engine.close()
+    for engine in list(_engines):
+        engine.join()
 
 
 threading._register_atexit(_shutdown_all)

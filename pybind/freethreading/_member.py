@@ -36,7 +36,7 @@ def serve(handle, initializer, initargs):
             raise SystemExit(INIT_FAILED) from None
     seat = _core.Seat(handle)
     try:
-        seat.serve(_task.run)
+        seat.work(_task.raised, _task.send, _task.portable)
     finally:
         seat.close()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """WorkerPool on processes: multiprocessing.pool.Pool's interface on ft_pool."""
 
+import functools
 import itertools
 import sys
 import threading
@@ -8,7 +9,6 @@ from collections import deque
 from multiprocessing import TimeoutError, util
 
 from . import _base, _core, _member, _pickling, _spawner, _task
-from ._errors import broken
 
 __all__ = ["AsyncResult", "WorkerPool"]
 
@@ -23,22 +23,25 @@ _groups = itertools.count(1)
 
 
 class Notifier:
-    """The thread that hands finished tasks to whoever asked to be called.
+    """The thread that hands finished tasks to whoever asked to be called, and looks
+    after the pool while nobody waits for anything.
 
-    Exists only once somebody has: results that are waited for are collected
-    by the waiter itself.
+    Results that are waited for are collected by the waiter itself.
     """
 
-    def __init__(self, core):
+    def __init__(self, core, end=None):
         self._core = core
+        self._end = end  # called by the thread when no task is left
         self._thread = None
         self._lock = threading.Lock()
 
     def ensure(self):
+        if self._thread is not None:
+            return
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=_notify, args=(self._core,), name="freethreading-notifier"
+                    target=_notify, args=(self._core, self._end), name="freethreading-notifier"
                 )
                 self._thread.daemon = True
                 self._thread.start()
@@ -49,19 +52,26 @@ class Notifier:
             thread.join()
 
 
-def _notify(core):
+def _notify(core, end):
     while True:
         try:
             ticket = core.next()
         except EOFError:
-            return
+            break
+        except Exception:  # no worker can be started: what waits is told why
+            continue
         if ticket is None:
             continue
         try:
-            ticket.user(ticket)
+            if isinstance(ticket, _core.Future):
+                ticket._settle()
+            else:
+                ticket.user(ticket)
         except BaseException:
             sys.excepthook(*sys.exc_info())
         del ticket
+    if end is not None:
+        end()
 
 
 def open_core(workers, members, name, tasks_per_worker=0):
@@ -72,13 +82,21 @@ def open_core(workers, members, name, tasks_per_worker=0):
         name=name,
         place=_member.place(workers),
         tasks_per_worker=tasks_per_worker,
+        pack=_task.pack,
+        failure=functools.partial(_task.failure, members),
     )
 
 
-class AsyncResult:
+class AsyncResult(_core.Result):
     """What will come of a task: returned by the ``*_async`` methods."""
 
-    def __init__(self, pool, count, join, callback, error_callback):
+    __slots__ = ()
+
+
+class _CallingResult:
+    """The same for those who asked to be called: complete once they were."""
+
+    def __init__(self, pool, join, callback, error_callback):
         self._pool = pool
         self._tickets = ()
         self._join = join
@@ -86,9 +104,7 @@ class AsyncResult:
         self._error_callback = error_callback
         self._lock = threading.Lock()
         self._outcome = None
-        self._left = count
-        notified = callback is not None or error_callback is not None
-        self._called = threading.Event() if notified else None
+        self._called = threading.Event()
 
     def _one_done(self, ticket):
         with self._lock:
@@ -98,7 +114,11 @@ class AsyncResult:
         self._finish()
 
     def _finish(self):
-        success, value = self._resolve()
+        outcomes = [ticket.outcome() for ticket in self._tickets]
+        failed = next((o for o in outcomes if not o[0]), None)
+        self._outcome = failed or (True, self._join([v for _, v in outcomes]))
+        self._tickets = ()
+        success, value = self._outcome
         callback = self._callback if success else self._error_callback
         try:
             if callback is not None:
@@ -106,20 +126,9 @@ class AsyncResult:
         finally:
             self._called.set()
 
-    def _resolve(self):
-        with self._lock:
-            if self._outcome is None:
-                outcomes = [_task.outcome(ticket) for ticket in self._tickets]
-                failed = next((o for o in outcomes if not o[0]), None)
-                self._outcome = failed or (True, self._join([v for _, v in outcomes]))
-                self._tickets = ()
-        return self._outcome
-
     def ready(self):
         """Whether the task has ended, well or not."""
-        if self._called is not None:
-            return self._called.is_set()
-        return self._outcome is not None or all(t.done() for t in self._tickets)
+        return self._called.is_set()
 
     def successful(self):
         """Whether it ended without an exception.
@@ -128,14 +137,11 @@ class AsyncResult:
         """
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
-        return self._resolve()[0]
+        return self._outcome[0]
 
     def wait(self, timeout=None):
         """Wait until it has ended, for at most `timeout` seconds."""
-        if self._called is not None:
-            self._called.wait(timeout)
-        elif self._outcome is None:
-            self._pool._core.wait_all(self._tickets, timeout)
+        self._called.wait(timeout)
 
     def get(self, timeout=None):
         """Wait, then return the result or raise what the task raised.
@@ -143,13 +149,12 @@ class AsyncResult:
         Raises `multiprocessing.TimeoutError` after `timeout` seconds, and
         `WorkerDiedError` if the worker died while it ran the task.
         """
-        self.wait(timeout)
-        if not self.ready():
+        if not self._called.wait(timeout):
             raise TimeoutError
-        success, value = self._resolve()
+        success, value = self._outcome
         if success:
             return value
-        raise self._pool._members.explain(value)
+        raise value
 
 
 class _Ahead:
@@ -183,14 +188,14 @@ class _Ahead:
             self._submit(chunk, accept)
 
     def _submit(self, chunk, accept):
-        payload = _task.pack(_task.EACH, self._function, chunk)
+        ticket = self._pool._ticket(_task.EACH, self._function, chunk, self._group)
         self.count += 1
-        self._bytes += len(payload)
-        accept(self._pool._submit(payload, group=self._group, user=len(payload)))
+        self._bytes += ticket.size
+        accept(ticket)
 
     def taken(self, ticket):
         self.count -= 1
-        self._bytes -= ticket.user
+        self._bytes -= ticket.size
 
 
 def _chunked(iterable, size):
@@ -228,7 +233,7 @@ class IMapIterator:
             success, value = self._ready.popleft()
         if success:
             return value
-        raise self._pool._members.explain(value)
+        raise value
 
     def _take_chunk(self, timeout):
         if self._ahead.count == 0:
@@ -236,7 +241,7 @@ class IMapIterator:
         ticket = self._wait(timeout)
         self._ahead.taken(ticket)
         self._ahead.fill(self._tickets.append)
-        success, value = _task.outcome(ticket)
+        success, value = ticket.outcome()
         self._ready.extend(value if success else [(False, value)])
 
     def _end(self):
@@ -301,49 +306,50 @@ class WorkerPool(_base.WorkerPool):
             self, _end, args=(self._core, self._members), exitpriority=15
         )
 
-    # -- submitting ----------------------------------------------------------
-
-    def _submit(self, payload, notify=False, user=None, group=0):
+    def _ticket(self, kind, function, items, group=0):
         self._check_running()
-        if notify:
-            self._notifier.ensure()
-        try:
-            return self._core.submit(payload, notify=notify or bool(group), user=user, group=group)
-        except RuntimeError as error:
-            raise broken(self._members.broken or error) from error
-
-    def _submit_many(self, payloads):
-        self._check_running()
-        try:
-            return self._core.submit_many(payloads)
-        except RuntimeError as error:
-            raise broken(self._members.broken or error) from error
-
-    def _async(self, payloads, join, callback, error_callback):
-        notified = callback is not None or error_callback is not None
-        result = AsyncResult(self, len(payloads), join, callback, error_callback)
-        with result._lock:  # the notifier must find all tickets there
-            if notified:
-                user = result._one_done
-                result._tickets = [self._submit(p, True, user) for p in payloads]
-            else:
-                result._tickets = self._submit_many(payloads)
-        if not payloads and notified:
-            result._finish()
-        return result
+        return self._core.ticket(kind, function, items, None, group > 0, None, group)
 
     # -- what the base class asks for ----------------------------------------
 
+    def apply(self, func, args=(), kwds=None):
+        self._check_running()
+        return self._core.apply(func, args if type(args) is tuple else tuple(args), kwds)
+
     def _call(self, func, args, kwds, callback, error_callback):
-        payload = _task.pack(_task.CALL, func, args, kwds)
-        return self._async([payload], _single, callback, error_callback)
+        self._notifier.ensure()
+        if callback is None and error_callback is None:
+            return self._core.call(AsyncResult, self, func, args, kwds)
+        result = _CallingResult(self, _single, callback, error_callback)
+        with result._lock:
+            ticket = self._core.ticket(
+                _task.CALL, func, args, kwds, True, result._one_done, 0
+            )
+            result._left = 1
+            result._tickets = [ticket]
+        return result
 
     def _map(self, star, func, items, chunksize, callback, error_callback):
         if not len(items):
             _pickling.check(func=func)
         kind = _task.STARMAP if star else _task.MAP
-        payloads = [_task.pack(kind, func, chunk) for chunk in _chunked(items, chunksize)]
-        return self._async(payloads, _flat, callback, error_callback)
+        if callback is None and error_callback is None:
+            return self._core.map(AsyncResult, self, kind, func, items, chunksize)
+        return self._map_calling(kind, func, items, chunksize, callback, error_callback)
+
+    def _map_calling(self, kind, func, items, chunksize, callback, error_callback):
+        self._notifier.ensure()
+        result = _CallingResult(self, _flat, callback, error_callback)
+        chunks = list(_chunked(items, chunksize))
+        with result._lock:  # the notifier must find all tickets there
+            result._left = len(chunks)
+            result._tickets = [
+                self._core.ticket(kind, func, chunk, None, True, result._one_done, 0)
+                for chunk in chunks
+            ]
+        if not chunks:
+            result._finish()
+        return result
 
     def _imap(self, ordered, func, iterable, chunksize):
         _pickling.check(func=func)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Tasks as they travel: what the pool's side packs, what the worker's side runs.
+"""Tasks as they travel: what is left to Python when C packs, runs and unpacks.
 
-A task's argument is the pickle of ``(kind, function, args, kwargs)``; its reply
-is the pickle of what came of it, and its status says which kind of reply it is.
+A reply's status says which kind of reply it is; 0 is a value, in C's own words.
 The collector never unpickles: whoever wants the result does.
 """
 
+import os
 import pickle
 import traceback
 from concurrent.futures import CancelledError
@@ -17,57 +17,37 @@ from multiprocessing.pool import (
 )
 
 from . import _pickling
-from ._errors import WorkerDiedError
+from ._errors import WorkerDiedError, broken
 
-CALL, MAP, STARMAP, EACH = range(4)
+#: enum core_kind_of_task
+CALL, CALL_KW, MAP, STARMAP, EACH = range(5)
 
-# A reply's status.  0: the pickled value.
 _RAISED = -EREMOTEIO  # a pickled exception
-_UNSENDABLE = -EBADMSG  # the repr of what could not be pickled, and why
+_UNSENDABLE = -EBADMSG  # the pickled repr of what could not be pickled, and why
 
 
-def pack(kind, function, args, kwargs=None):
-    """The bytes of a task; ValueError if they can't be made."""
+def pack(kind, function, args, kwargs):
+    """The pickle of a call that plain pickle refuses; ValueError if others do, too."""
     try:
-        return _pickling.dumps((kind, function, args, kwargs))
+        return _pickling.dumps((function, args, kwargs))
     except Exception as error:
-        if kind == CALL:
+        if kind in (CALL, CALL_KW):
             _pickling.check(func=function, args=args, kwds=kwargs)
         else:
             _pickling.check(func=function, iterable=args)
         raise _pickling.unpicklable("the task", error) from error
 
 
-def _each(function, items):
-    """Run every item and keep each one's outcome, for lazy iterators."""
-    outcomes = []
-    for item in items:
-        try:
-            outcomes.append((True, function(item)))
-        except Exception as error:
-            outcomes.append((False, _portable(error)))
-    return outcomes
+def raised(error):
+    """In a worker: the reply of a call that raised."""
+    return _RAISED, pickle.dumps(portable(error), 5)
 
 
-def _execute(kind, function, args, kwargs):
-    if kind == CALL:
-        return function(*args, **kwargs) if kwargs else function(*args)
-    if kind == MAP:
-        return [function(item) for item in args]
-    if kind == STARMAP:
-        return [function(*items) for items in args]
-    return _each(function, args)
-
-
-def run(payload):
-    """Run one task in a worker; returns its reply, or (status, reply)."""
+def send(error, value):
+    """In a worker: the reply for a value that plain pickle refuses with an error."""
     try:
-        value = _execute(*pickle.loads(payload))
-    except BaseException as error:
-        return _RAISED, pickle.dumps(_portable(error), 5)
-    try:
-        return _pickling.dumps(value)
-    except BaseException as error:
+        return 0, _pickling.dumps(value)
+    except BaseException:
         return _UNSENDABLE, pickle.dumps((repr(error), _safe_repr(value)), 5)
 
 
@@ -78,7 +58,7 @@ def _safe_repr(value):
         return f"<{type(value).__name__} object, whose repr() raises {type(error).__name__}>"
 
 
-def _portable(error):
+def portable(error):
     """An exception in a form that is sure to arrive: itself with its traceback
     as text, or, if it does not survive pickling, a description of it."""
     wrapped = ExceptionWithTraceback(error, error.__traceback__)
@@ -110,15 +90,12 @@ def _with_cause(kind, args, text):
     return error
 
 
-def outcome(ticket):
-    """(True, value) or (False, exception) of a task that is done."""
-    status = ticket.status()
-    if status == 0:
-        try:
-            return True, pickle.loads(ticket.result())
-        except BaseException as error:
-            return False, error
-    return False, _failure(status, ticket)
+def failure(members, status, ticket):
+    """The exception of a task that ended with a status that is not 0; without a
+    ticket, of a pool that takes no tasks."""
+    if ticket is None:
+        return broken(members.broken or "workers end faster than they work")
+    return members.explain(_failure(status, ticket))
 
 
 def _failure(status, ticket):
@@ -126,6 +103,8 @@ def _failure(status, ticket):
         return CancelledError()
     if status == -EOWNERDEAD:
         return _death(ticket)
+    if status not in (_RAISED, _UNSENDABLE):
+        return OSError(-status, f"the task's result got lost: {os.strerror(-status)}")
     try:
         content = pickle.loads(ticket.result())
     except BaseException as error:
