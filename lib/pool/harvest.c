@@ -166,21 +166,49 @@ static void end_lost(struct ft_pool *pool, struct ft_future *future,
 	ft__harvest_end(pool, future, pool->terminated ? -ECANCELED : -EOWNERDEAD);
 }
 
+/* Whether the cell says what no worker and no submitter writes: it has been
+ * scribbled over, and nobody will ever end its task. */
+static bool is_nonsense(const struct ft_pool *pool, uint64_t word)
+{
+	uint32_t state = ft__task_state(word), seat = ft__task_seat(word);
+
+	if (state == FT__TASK_READY)
+		return false;
+	if (state != FT__TASK_RUNNING && state != FT__TASK_DONE)
+		return true;
+	return seat >= pool->board.seats || !pool->chairs[seat].member;
+}
+
+static void end_after_death(struct ft_pool *pool, struct ft_future *future, uint32_t seat,
+			    const struct ft_worker_exit *exit)
+{
+	uint64_t word;
+
+	if (!find(pool, ft__task_ref(future->index, future->generation), &word) ||
+	    is_nonsense(pool, word))
+		end_lost(pool, future, exit);
+	else if (ft__task_state(word) == FT__TASK_READY || ft__task_seat(word) != seat)
+		return;
+	else if (ft__task_state(word) == FT__TASK_DONE)
+		end_done(pool, future, seat);
+	else
+		end_lost(pool, future, exit);
+}
+
 void ft__harvest_dead(struct ft_pool *pool, uint32_t seat, const struct ft_worker_exit *exit)
 {
 	drain(pool, seat);
 	for (uint32_t i = 0; i < pool->high; i++) {
-		struct ft_future *future = pool->slips[i].future;
-		uint64_t word;
-		if (!future)
-			continue;
-		if (!find(pool, ft__task_ref(i, future->generation), &word) ||
-		    ft__task_seat(word) != seat)
-			continue;
-		if (ft__task_state(word) == FT__TASK_DONE)
-			end_done(pool, future, seat);
-		else if (ft__task_state(word) == FT__TASK_RUNNING)
-			end_lost(pool, future, exit);
+		if (pool->slips[i].future)
+			end_after_death(pool, pool->slips[i].future, seat, exit);
+	}
+}
+
+void ft__harvest_rest(struct ft_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->high; i++) {
+		if (pool->slips[i].future)
+			end_lost(pool, pool->slips[i].future, &pool->last_death);
 	}
 }
 

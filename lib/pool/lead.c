@@ -70,6 +70,8 @@ void ft__tend(struct ft_pool *pool)
 {
 	ft__harvest(pool);
 	ft__member_look(pool);
+	if (pool->terminated && pool->live && !ft__member_any(pool))
+		ft__harvest_rest(pool);
 	ft__deal(pool);
 	shut_or_kill(pool);
 	ft__wake_ready(pool);

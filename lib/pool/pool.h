@@ -173,6 +173,8 @@ void ft__harvest(struct ft_pool *pool);
 bool ft__harvest_ripe(const struct ft_pool *pool);
 /* The same for the seat of a worker that ended, and what it left in cells. */
 void ft__harvest_dead(struct ft_pool *pool, uint32_t seat, const struct ft_worker_exit *exit);
+/* Ends everything that has a cell, when there is nobody to do it. */
+void ft__harvest_rest(struct ft_pool *pool);
 /* Ends a future that has no cell and is in no list. */
 void ft__harvest_end(struct ft_pool *pool, struct ft_future *future, int status);
 /* Ends everything that no worker has claimed. */

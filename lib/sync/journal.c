@@ -33,6 +33,12 @@ static enum ft__note kind_of(uint64_t entry)
 	return (enum ft__note)(entry >> KIND_SHIFT);
 }
 
+/* In shared pages, where anybody could have scribbled. */
+static uint32_t noted(const struct ft__slot *slot)
+{
+	return slot->noted < FT__JOURNAL ? slot->noted : FT__JOURNAL;
+}
+
 static void *object_of(uint64_t entry, uint64_t size)
 {
 	return ft__at(entry & OFFSET_MASK, size);
@@ -52,7 +58,7 @@ static void put(struct ft__slot *slot, uint32_t i, uint64_t entry)
 /* The last entry takes its place: twice there for a moment, never missing. */
 static void drop(struct ft__slot *slot, uint32_t i)
 {
-	uint32_t last = slot->noted - 1;
+	uint32_t last = noted(slot) ? noted(slot) - 1 : 0;
 
 	if (i != last)
 		put(slot, i, slot->journal[last]);
@@ -65,7 +71,7 @@ static void clean(struct ft__self *self)
 {
 	struct ft__slot *slot = self->slot;
 
-	for (uint32_t i = slot->noted; i-- > 0;) {
+	for (uint32_t i = noted(slot); i-- > 0;) {
 		struct ft_lock *lock = object_of(slot->journal[i], sizeof(*lock));
 
 		if (kind_of(slot->journal[i]) != FT__NOTE_LOCK || !lock)
@@ -101,7 +107,7 @@ void ft__unnote(struct ft__self *self, enum ft__note kind, const void *object)
 	uint64_t entry = (uint64_t)kind << KIND_SHIFT | ft__offset(object);
 
 	/* The latest first: notes come and go like brackets, nearly always. */
-	for (uint32_t i = slot->noted; i-- > 0;) {
+	for (uint32_t i = noted(slot); i-- > 0;) {
 		if (slot->journal[i] == entry) {
 			drop(slot, i);
 			return;
@@ -218,7 +224,7 @@ static void thread_leaves(uint32_t owner)
 
 	if (!slot)
 		return;
-	for (uint32_t i = slot->noted; i-- > 0;) {
+	for (uint32_t i = noted(slot); i-- > 0;) {
 		if (outlives(slot->journal[i], owner))
 			continue;
 		settle_at_once(owner, &slot->journal[i]);
