@@ -148,6 +148,12 @@ static int add_types(PyObject *module, struct core_state *state)
 		{ &core_future_spec, &state->future },
 		{ &core_result_spec, &state->result },
 		{ &core_block_spec, &state->block },
+		{ &core_jobs_spec, &state->jobs },
+		{ &core_call_spec, &state->call },
+		{ &core_errand_spec, &state->errand },
+		{ &core_batch_spec, &state->batch },
+		{ &core_stream_spec, &state->stream },
+		{ &core_stream_results_spec, &state->stream_results },
 		{ &core_seat_spec, &state->seat },
 		{ &core_task_spec, &state->task },
 		{ &core_thread_spec, &state->thread },
@@ -254,6 +260,12 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->future);
 	Py_VISIT(state->result);
 	Py_VISIT(state->block);
+	Py_VISIT(state->jobs);
+	Py_VISIT(state->call);
+	Py_VISIT(state->errand);
+	Py_VISIT(state->batch);
+	Py_VISIT(state->stream);
+	Py_VISIT(state->stream_results);
 	Py_VISIT(state->seat);
 	Py_VISIT(state->task);
 	Py_VISIT(state->thread);
@@ -284,6 +296,12 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->future);
 	Py_CLEAR(state->result);
 	Py_CLEAR(state->block);
+	Py_CLEAR(state->jobs);
+	Py_CLEAR(state->call);
+	Py_CLEAR(state->errand);
+	Py_CLEAR(state->batch);
+	Py_CLEAR(state->stream);
+	Py_CLEAR(state->stream_results);
 	Py_CLEAR(state->seat);
 	Py_CLEAR(state->task);
 	Py_CLEAR(state->thread);

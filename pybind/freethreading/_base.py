@@ -27,6 +27,36 @@ def check_initializer(initializer, initargs):
     _pickling.check(initializer=initializer, initargs=initargs)
 
 
+# What the standard executors take, and has no effect here.
+_IGNORED = ("thread_name_prefix", "mp_context")
+
+
+def executor_workers(workers):
+    """How many workers an executor's `max_workers` asks for."""
+    if workers is None:
+        return _core.cpu_count()
+    if workers <= 0:
+        raise ValueError("max_workers must be greater than 0")
+    return int(workers)
+
+
+def executor_limit(kwargs):
+    """After how many calls an executor replaces a worker, 0 for never; empties kwargs."""
+    limit = kwargs.pop("max_tasks_per_child", None)
+    for name in _IGNORED:
+        kwargs.pop(name, None)
+    if kwargs:
+        name = next(iter(kwargs))
+        raise TypeError(f"WorkerPoolExecutor() got an unexpected keyword argument {name!r}")
+    if limit is None:
+        return 0
+    if not isinstance(limit, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if limit <= 0:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    return limit
+
+
 class WorkerPool:
     """A pool of workers for parallel calls.
 

@@ -3,6 +3,7 @@
 
 import signal as _signal
 from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.thread import BrokenThreadPool
 
 from ._core import OwnerDiedError
 

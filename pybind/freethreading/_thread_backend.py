@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 #: Names that are imported when they are asked for, as they take long, and where from.
-LATER = {"WorkerPool": "_pool", "WorkerPoolExecutor": "_executor"}
+LATER = {"WorkerPool": "_thread_pool", "WorkerPoolExecutor": "_thread_executor"}
 
 
 def current_worker():
