@@ -88,18 +88,13 @@ def _sources(options, script, installed):
 def _chosen(sources, words):
     """(source's index, row) of each row that a word is in; the limits always."""
     words = [word.lower() for word in words]
-    plan, found, limits = [], False, set()
+    plan, found = [], False
     for index, one in enumerate(sources):
         for row in one.rows:
             text = " ".join(row).lower()
-            limit = ".limit." in row[0]
             wanted = not words or any(word in text for word in words)
-            if limit and row[0] in limits:
-                continue
-            if wanted or limit:
+            if wanted or ".limit." in row[0]:
                 plan.append((index, row))
-            if limit:
-                limits.add(row[0])
             found = found or wanted
     if not found:
         raise _Refused(f"no row has {' or '.join(words)} in it; see --list")
@@ -204,7 +199,10 @@ def _files(options, document):
         with open(options.json, "w") as file:
             report.save(document, file)
     if options.plot:
-        plot.draw(document, options.plot)
+        try:
+            plot.draw(document, options.plot)
+        except ValueError as error:
+            raise _Refused(f"--plot: {error}") from None
 
 
 def _child(options):

@@ -148,11 +148,12 @@ def _faster_fifo():
     if importlib.util.find_spec("faster_fifo") is None:
         raise Absent(_MISSING["faster-fifo"])
     import faster_fifo
+    import faster_fifo_reduction  # noqa: F401  teaches pickle about its queues
 
     peer = _processes("forkserver")
     return Kit(
         "faster-fifo",
-        Queue=lambda: faster_fifo.Queue(max_size_bytes=64 << 20),
+        Queue=lambda: faster_fifo.Queue(max_size_bytes=128 << 20),
         SimpleQueue=peer.SimpleQueue,
         Worker=peer.Worker,
     )

@@ -42,8 +42,8 @@ def of_idle_worker(kit):
 
 def of_queued_item(kit):
     """Bytes beyond the payload, of a million different items."""
-    queue = kit.Queue()
     before = _rollup(os.getpid(), "Rss")
+    queue = kit.Queue()
     for i in range(_ITEMS):
         queue.put(b"%*d" % (_PAYLOAD, i))
     grown = (_rollup(os.getpid(), "Rss") - before) * 1024

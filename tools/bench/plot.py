@@ -38,14 +38,18 @@ def _bars(document):
         if row["x"] is not None:
             continue
         source = document["sources"][row["source"]]
-        title = f"{row['title']} ({source['name']})" if many and source["backend"] else row["title"]
-        peers = [s for s in row["subjects"] if s.get("ratio")]
-        found += [(title, peer["name"], peer["ratio"]) for peer in peers]
+        title = f"{row['group']}: {row['title']}"
+        if many and source["backend"]:
+            title += f" ({source['name']})"
+        for peer in row["subjects"]:
+            if peer.get("ratio"):
+                found.append((title, peer["name"], peer["ratio"]))
+                title = ""
     return found
 
 
 def _curves(document):
-    """{(source, group): {subject: [(x, median)]}}"""
+    """{(source, group): {subject: [(x, its name, median)]}}"""
     found = {}
     for row in document["rows"]:
         if row["x"] is None:
@@ -53,34 +57,52 @@ def _curves(document):
         curve = found.setdefault((row["source"], row["group"]), {})
         for subject in row["subjects"]:
             if "median" in subject:
-                curve.setdefault(subject["name"], []).append((row["x"], subject["median"]))
+                point = (row["x"], row["title"], subject["median"])
+                curve.setdefault(subject["name"], []).append(point)
     return {key: curve for key, curve in found.items() if curve}
 
 
+def _plain(value, position=None):
+    return f"{value:g}" if value < 1e6 else f"{value:,.0f}"
+
+
 def _draw_bars(axes, bars):
-    peers = list(dict.fromkeys(peer for _, peer, _ in bars))
-    colours = {peer: _COLOURS[i % len(_COLOURS)] for i, peer in enumerate(peers)}
-    titles = []
-    for y, (title, peer, ratio) in enumerate(bars):
-        axes.barh(y, ratio - 1, left=1, height=0.8, color=colours[peer])
-        axes.annotate(f" {ratio:.3g}×", (max(ratio, 1), y), va="center", fontsize=6)
-        titles.append(f"{title}, {peer}")
-    axes.set_yticks(range(len(bars)), titles, fontsize=6)
+    names = list(dict.fromkeys(peer for _, peer, _ in bars))
+    colours = {peer: _COLOURS[i % len(_COLOURS)] for i, peer in enumerate(names)}
+    for peer in names:
+        mine = [(y, ratio) for y, (_, name, ratio) in enumerate(bars) if name == peer]
+        lengths = [ratio - 1 for _, ratio in mine]
+        axes.barh([y for y, _ in mine], lengths, 0.8, left=1, color=colours[peer], label=peer)
+    for y, (_, _, ratio) in enumerate(bars):
+        text = f" {_plain(float(f'{ratio:.3g}'))}×"
+        axes.annotate(text, (max(ratio, 1), y), va="center", fontsize=6)
+    axes.set_yticks(range(len(bars)), [title for title, _, _ in bars], fontsize=6)
     axes.set_ylim(len(bars) - 0.3, -0.7)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(_plain)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("the peer's time to ours (right of 1: freethreading is faster)")
     axes.grid(axis="x", alpha=0.3)
     axes.margins(x=0.1)
+    axes.legend(fontsize=6, loc="lower right")
 
 
 def _draw_curve(axes, title, curve):
+    from matplotlib.ticker import LogLocator
+
+    ticks = {}
     for number, (name, points) in enumerate(curve.items()):
-        xs, ys = zip(*points)
-        colour = _OURS if name == OURS else _COLOURS[number % len(_COLOURS)]
+        xs, labels, ys = zip(*points)
+        ticks.update(zip(xs, labels))
+        colour = _OURS if name == OURS else _COLOURS[(number - 1) % len(_COLOURS)]
         axes.plot(xs, ys, "o-", markersize=3, label=name, color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.minorticks_off()
+    axes.set_xticks(list(ticks), ticks.values(), fontsize=6)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(_plain)
+    axes.tick_params(labelsize=6)
     axes.set_ylabel("µs")
     axes.set_title(title, fontsize=8)
     axes.grid(alpha=0.3)
@@ -89,10 +111,12 @@ def _draw_curve(axes, title, curve):
 
 def draw(document, path):
     """Write the picture; the file's ending says which sort.  Raises ValueError
-    for an ending that is not known, OSError."""
+    if there is nothing to draw, OSError."""
     from matplotlib.figure import Figure
 
     bars, curves = _bars(document), _curves(document)
+    if not bars and not curves:
+        raise ValueError("there is nothing to draw: no row compares with a peer")
     tall, wide = 1.2 + 0.14 * len(bars), bool(curves)
     figure = Figure(figsize=(14 if wide else 9, max(4, tall, 3 * len(curves))), layout="tight")
     grid = figure.add_gridspec(max(1, len(curves)), 2 if wide else 1)
@@ -102,4 +126,5 @@ def draw(document, path):
     for number, ((source, group), curve) in enumerate(curves.items()):
         name = document["sources"][source]["name"]
         _draw_curve(figure.add_subplot(grid[number, 1]), f"{group} ({name})", curve)
+    figure.text(0.01, 0.003, " ".join(document["remarks"]), fontsize=6)
     figure.savefig(path)

@@ -5,7 +5,7 @@ import os
 from time import perf_counter
 
 from . import tasks
-from .kit import MAPS, POOLS
+from .kit import MAPS, POOLS, Absent
 from .programs import once, program
 from .row import declare, row
 
@@ -128,8 +128,10 @@ def pool_apply_bytes(kit):
 
 @row("py.pool.apply.array", _GROUP, "apply with an 8 MiB array in and out", POOLS)
 def pool_apply_array(kit):
-    import numpy
-
+    try:
+        import numpy
+    except ImportError:
+        raise Absent("NumPy is not installed (Debian: python3-numpy)") from None
     yield from _apply(kit, tasks.echo, numpy.zeros(_BIG // 8))
 
 

@@ -5,8 +5,8 @@ import time
 
 from .kit import OURS
 
-_TITLE = 39
-_NUMBER = 9
+_TITLE = 38
+_NUMBER = 10
 _PEER = 15
 
 
@@ -119,7 +119,7 @@ class Table:
     def _note(self, row, peer):
         """Those that fail, or stop, somewhere: where; those that are absent: once."""
         key = (peer["name"], peer["off"])
-        if peer.get("failed") or (row["x"] is not None and not peer.get("absent")):
+        if peer["name"] == OURS or peer.get("failed") or (row["x"] is not None and not peer.get("absent")):
             self._write(f"    {peer['name']}: {peer['off']}")
         else:
             self._off[key] = True
