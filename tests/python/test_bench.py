@@ -194,7 +194,7 @@ class PartsTest(unittest.TestCase):
             ("≥ 15×", False),
         )
         self.assertIsNone(goals.of("py.event.set", "multiprocessing", 1, "fork", False, 8.1))
-        self.assertEqual(goals.of("py.memory.queue", "", 99, "x", True, None), ("≤ 100", True))
+        self.assertEqual(goals.of("py.scale.queue", "", 99, "x", True, None), ("≤ 100", True))
         self.assertIsNone(goals.of("py.worker.program", "", 1, "fork", True, 2))
 
     def test_p99(self):

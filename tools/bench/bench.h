@@ -46,6 +46,7 @@ struct bench_row {
 	unsigned workers;                     /* that take part, the caller included */
 	uint32_t kind;                        /* enum ft_worker_kind of the others */
 	int64_t sample;                       /* ns that a sample lasts at least; 0: default */
+	long count;                           /* operations in a sample; 0: see above */
 	const char *policy;                   /* FT_WAIT_POLICY while it is measured, or NULL */
 };
 

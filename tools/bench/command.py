@@ -142,7 +142,7 @@ def _measure(options, sources, document, shown):
             records, wrong = source.measure(
                 sources[index], name, seconds, options.quick, _limit(seconds, name)
             )
-            line.end()
+            document["taken"][f"{sources[index].name}: {name}"] = line.end()
             for made in report.rows(sources, index, row, records, wrong):
                 document["rows"].append(made)
                 shown.row(made)
@@ -159,6 +159,7 @@ def _new_document(options, sources, remarks):
         "seconds": options.time or (_QUICK_TIME if options.quick else _TIME),
         "quick": options.quick,
         "remarks": [*remarks, *machine.remarks_before()],
+        "taken": {},
         "rows": [],
     }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Rows: what it takes in memory, and to import it."""
 
-from .kit import POOLS, QUEUES
+from .kit import POOLS
 from .programs import once, output, program
 from .row import declare, row
 
@@ -18,18 +18,6 @@ _GROUP = "Memory and start"
 )
 def memory_worker(kit):
     yield lambda: program(kit, "idle")
-
-
-@row(
-    "py.memory.queue",
-    _GROUP,
-    "queued item, bytes beyond its 64",
-    QUEUES,
-    unit="B",
-    value=True,
-)
-def memory_queue(kit):
-    yield lambda: program(kit, "queued")
 
 
 _IMPORT = "from time import perf_counter as now; start = now(); import {}; print(now() - start)"

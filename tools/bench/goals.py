@@ -42,7 +42,7 @@ _PYTHON = {
     "py.executor.map.100": (3, 50),
     "py.pool.compute": ({"bare processes": 1 / 1.02}, {"bare processes": 1 / 1.05}),
     "py.memory.worker": (("most", 3072), ("most", 3072)),
-    "py.memory.queue": (("most", 100), ("most", 100)),
+    "py.scale.queue": (("most", 100), ("most", 100)),
     "py.import": (1 / 1.5, 1 / 1.5),
 }
 

@@ -31,7 +31,7 @@ struct lock_sort {
 		struct guarded *guarded = object;                                                  \
 		type *lock = (type *)guarded->lock;                                                \
                                                                                                    \
-		_Static_assert(sizeof(type) <= sizeof(guarded->lock), "the lock's line");         \
+		_Static_assert(sizeof(type) <= sizeof(guarded->lock), "the lock's line");          \
 		(void)index;                                                                       \
 		for (long i = 0; i < count; i++) {                                                 \
 			acquire(lock);                                                             \

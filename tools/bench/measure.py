@@ -15,7 +15,7 @@ _ROUNDS_MIN = 3
 _ROUNDS_MAX = 1000
 _WARM = 1000  # operations, where their number is given
 _CAP = 20.0  # seconds: a curve ends before a sample that would take longer
-_QUICK_CAP = 1.0
+_QUICK_CAP = 0.5
 _ROOM = 10  # payloads of that many copies must fit into free memory
 
 
@@ -60,19 +60,19 @@ class _Subject:
         return {"unit": self._row.unit, "count": self.count, "samples": samples}
 
     def seconds(self):
-        """What the last sample took."""
-        return 0 if self._row.value else self.samples[-1] * self.count / 1e6
+        """What an operation took last; of values nothing is expected."""
+        return 0 if self._row.value else self.samples[-1] / 1e6
 
 
 class _Measurement:
     """A row at one x, or all of it."""
 
-    def __init__(self, row, x, label, cap, slow):
+    def __init__(self, row, x, label, cap, last):
         self._row = row
         self._x = x
         self._label = label
         self._cap = cap
-        self._slow = slow  # name: (x, seconds of a sample there), shared by all points
+        self._last = last  # name: (x, seconds of an operation there), shared by all points
         self._subjects = {}  # name: subject, or why there is none
 
     def _print(self, name, **facts):
@@ -102,10 +102,12 @@ class _Measurement:
 
     def _too_slow(self, name):
         """Why it is not measured at this x, if so."""
-        if not self._row.grows or name not in self._slow:
+        if name not in self._last:
             return None
-        x, seconds = self._slow[name]
-        expected = seconds * self._x / x
+        x, seconds = self._last[name]
+        expected = seconds * (self._x / x if x >= self._row.linear else 1)
+        if self._row.count:
+            expected *= self._row.count(self._x)
         if expected <= self._cap:
             return None
         return f"would take about {expected:.0f} s"
@@ -128,13 +130,13 @@ class _Measurement:
         for name, opener in self._candidates(backend):
             self._subjects[name] = self._open_one(stack, name, opener)
 
-    @staticmethod
-    def _sample(subjects, seconds):
+    def _sample(self, subjects, seconds):
+        least = 1 if self._row.value else _ROUNDS_MIN
         gc.collect()
         gc.freeze()
         end = perf_counter() + seconds
         for number in range(_ROUNDS_MAX):
-            if number >= _ROUNDS_MIN and perf_counter() > end:
+            if number >= least and perf_counter() > end:
                 break
             for subject in subjects:
                 subject.sample()
@@ -146,7 +148,7 @@ class _Measurement:
             self._sample([s for s in self._subjects.values() if isinstance(s, _Subject)], seconds)
             for name, subject in self._subjects.items():
                 if isinstance(subject, _Subject):
-                    self._slow[name] = (self._x, subject.seconds())
+                    self._last[name] = (self._x, subject.seconds())
                     self._print(name, **subject.facts())
                 else:
                     self._print(name, **subject)
@@ -161,7 +163,7 @@ def _memory_for(x):
 
 
 def _curve(row, backend, seconds, quick):
-    slow = {}
+    last = {}
     for x, label in row.points:
         if quick and x > row.quick:
             break
@@ -170,7 +172,7 @@ def _curve(row, backend, seconds, quick):
             print(json.dumps({"row": row.name, "x": x, "label": label, "off": why}))
             continue
         cap = _QUICK_CAP if quick else _CAP
-        _Measurement(row, x, label, cap, slow).measure(backend, seconds / 2)
+        _Measurement(row, x, label, cap, last).measure(backend, seconds / 2)
 
 
 def measure(name, seconds, quick):

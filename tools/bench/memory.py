@@ -6,7 +6,6 @@ import os
 from . import tasks
 
 _WORKERS = 8
-_ITEMS = 1_000_000
 _PAYLOAD = 64
 
 
@@ -40,13 +39,13 @@ def of_idle_worker(kit):
         return sum(map(_private, pids)) / len(pids)
 
 
-def of_queued_item(kit):
-    """Bytes beyond the payload, of a million different items."""
+def of_queued_item(kit, items):
+    """Bytes beyond its payload, of so many different items."""
     before = _rollup(os.getpid(), "Rss")
     queue = kit.Queue()
-    for i in range(_ITEMS):
+    for i in range(items):
         queue.put(b"%*d" % (_PAYLOAD, i))
     grown = (_rollup(os.getpid(), "Rss") - before) * 1024
-    for _ in range(_ITEMS):
-        queue.get()
-    return grown / _ITEMS - _PAYLOAD
+    if hasattr(queue, "cancel_join_thread"):
+        queue.cancel_join_thread()
+    return grown / items - _PAYLOAD

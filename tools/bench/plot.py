@@ -49,12 +49,12 @@ def _bars(document):
 
 
 def _curves(document):
-    """{(source, group): {subject: [(x, its name, median)]}}"""
+    """{(source, group, unit): {subject: [(x, its name, median)]}}"""
     found = {}
     for row in document["rows"]:
         if row["x"] is None:
             continue
-        curve = found.setdefault((row["source"], row["group"]), {})
+        curve = found.setdefault((row["source"], row["group"], row["unit"]), {})
         for subject in row["subjects"]:
             if "median" in subject:
                 point = (row["x"], row["title"], subject["median"])
@@ -87,7 +87,7 @@ def _draw_bars(axes, bars):
     axes.legend(fontsize=6, loc="lower right")
 
 
-def _draw_curve(axes, title, curve):
+def _draw_curve(axes, title, unit, curve):
     from matplotlib.ticker import LogLocator
 
     ticks = {}
@@ -103,7 +103,7 @@ def _draw_curve(axes, title, curve):
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(_plain)
     axes.tick_params(labelsize=6)
-    axes.set_ylabel("µs")
+    axes.set_ylabel("µs" if unit == "us" else unit, fontsize=6)
     axes.set_title(title, fontsize=8)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=6)
@@ -123,8 +123,8 @@ def draw(document, path):
     axes = figure.add_subplot(grid[:, 0])
     axes.set_title(f"freethreading and its peers on {document['machine']['cpu']}", fontsize=9)
     _draw_bars(axes, bars)
-    for number, ((source, group), curve) in enumerate(curves.items()):
-        name = document["sources"][source]["name"]
-        _draw_curve(figure.add_subplot(grid[number, 1]), f"{group} ({name})", curve)
+    for number, ((source, group, unit), curve) in enumerate(curves.items()):
+        title = f"{group} ({document['sources'][source]['name']})"
+        _draw_curve(figure.add_subplot(grid[number, 1]), title, unit, curve)
     figure.text(0.01, 0.003, " ".join(document["remarks"]), fontsize=6)
     figure.savefig(path)

@@ -198,22 +198,22 @@ static const struct bench_subject map_threads[] = { OURS(ours_map), GLIB(glib_ru
 static const struct bench_subject submit_threads[] = { OURS(ours_submit), GLIB(glib_run), { 0 } };
 static const struct bench_subject trip_threads[] = { OURS(ours_trip), GLIB(glib_trip), { 0 } };
 
-#define ROW(id, text, who, sort, least)                                                            \
+#define ROW(id, text, who, sort, number)                                                           \
 	{                                                                                          \
 		.name = id, .group = "C: a pool of two, empty tasks", .title = text,               \
-		.subjects = who, .workers = 2, .kind = sort, .sample = least                       \
+		.subjects = who, .workers = 2, .kind = sort, .count = number                       \
 	}
 
 const struct bench_row bench_pool_rows[] = {
 	ROW("c.pool.map", "ft_pool_map, processes, a task", map_processes, FT_WORKER_PROCESS,
-	    10000000),
+	    20000),
 	ROW("c.pool.submit", "ft_pool_submit, processes, a task", submit_processes,
-	    FT_WORKER_PROCESS, 10000000),
+	    FT_WORKER_PROCESS, 10000),
 	ROW("c.pool.trip", "ft_pool, processes, round trip", trip_processes, FT_WORKER_PROCESS, 0),
 	ROW("c.pool.map.threads", "ft_pool_map, threads, a task", map_threads, FT_WORKER_THREAD,
-	    10000000),
+	    20000),
 	ROW("c.pool.submit.threads", "ft_pool_submit, threads, a task", submit_threads,
-	    FT_WORKER_THREAD, 10000000),
+	    FT_WORKER_THREAD, 10000),
 	ROW("c.pool.trip.threads", "ft_pool, threads, round trip", trip_threads, FT_WORKER_THREAD,
 	    0),
 	{ 0 },

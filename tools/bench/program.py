@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A program that does one thing for the first time and prints a number:
-program.py KIT worker|pool|idle|queued."""
+program.py KIT worker|pool|idle|ITEMS."""
 
 import sys
 
@@ -33,11 +33,11 @@ def idle(kit):
     return memory.of_idle_worker(kit)
 
 
-def queued(kit):
+def queued(kit, items):
     """Bytes that a queued item takes beyond its payload."""
     from bench import memory
 
-    return memory.of_queued_item(kit)
+    return memory.of_queued_item(kit, items)
 
 
 def main(name, what):
@@ -46,8 +46,11 @@ def main(name, what):
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     from bench import kit, locate
 
-    do = {"worker": worker, "pool": pool, "idle": idle, "queued": queued}[what]
-    print(do(kit.make(name, locate.backend())))
+    made = kit.make(name, locate.backend())
+    if what.isdigit():
+        print(queued(made, int(what)))
+    else:
+        print({"worker": worker, "pool": pool, "idle": idle}[what](made))
 
 
 if __name__ == "__main__":

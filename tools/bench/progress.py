@@ -11,10 +11,11 @@ class Progress:
     def __init__(self, total):
         self._total = total
         self._done = 0
-        self._start = time.monotonic()
+        self._start = self._begun = time.monotonic()
         self._shown = sys.stderr.isatty()
 
     def begin(self, what):
+        self._begun = time.monotonic()
         if not self._shown:
             return
         left = ""
@@ -27,9 +28,10 @@ class Progress:
         sys.stderr.flush()
 
     def end(self):
-        """Make room for the table."""
+        """Make room for the table; returns the seconds since begin."""
         self._done += 1
         self.clear()
+        return round(time.monotonic() - self._begun, 3)
 
     def clear(self):
         if self._shown:

@@ -176,15 +176,15 @@ static const struct bench_subject trip_parked[] = {
 	{ 0 },
 };
 
-#define ROW(id, text, who, number, least, wait)                                                    \
+#define ROW(id, text, who, number, items, wait)                                                    \
 	{                                                                                          \
 		.name = id, .group = "C: queues of 64-byte items", .title = text, .subjects = who, \
-		.workers = number, .kind = FT_WORKER_PROCESS, .sample = least, .policy = wait      \
+		.workers = number, .kind = FT_WORKER_PROCESS, .count = items, .policy = wait       \
 	}
 
 const struct bench_row bench_queue_rows[] = {
 	ROW("c.queue.alone", "ft_queue put+get, same worker", alone, 1, 0, NULL),
-	ROW("c.queue.stream", "ft_queue stream, an item", stream, 2, 5000000, NULL),
+	ROW("c.queue.stream", "ft_queue stream, an item", stream, 2, 10000, NULL),
 	ROW("c.queue.trip", "ft_queue round trip", trip, 2, 0, NULL),
 	ROW("c.queue.trip.parked", "ft_queue round trip, parked", trip_parked, 2, 0, "passive"),
 	{ 0 },

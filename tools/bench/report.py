@@ -2,7 +2,7 @@
 """The report: what was measured, as one JSON document.
 
 {"format": 1, "time", "machine", "sources": [{"name", "backend", "executable"}],
- "seconds", "quick", "remarks": [text], "rows": [row]}
+ "seconds", "quick", "remarks": [text], "taken": {row: seconds}, "rows": [row]}
 
 row: {"source": index, "row", "group", "title", "x", "unit", "wrong", "subjects"}
 subject: {"name", "median", "p99", "samples"} and, for peers, "ratio" and "goal";

@@ -28,7 +28,7 @@ class Row:
     count: typing.Optional[typing.Callable] = None  # operations in a sample, of x
     points: tuple = ()  # of a curve: (x, what the table calls it)
     quick: float = float("inf")  # the last x of a quick run
-    grows: bool = False  # whether a sample takes longer with x
+    linear: float = float("inf")  # the x from which an operation's time grows with x
 
 
 #: All rows by name, in the order of their declaration.

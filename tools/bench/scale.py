@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Rows that are curves: how costs grow with tasks, workers and payloads."""
 
+from time import perf_counter
+
 from . import tasks
-from .kit import MAPS, POOLS, PRIMITIVES
+from .kit import MAPS, POOLS, PRIMITIVES, QUEUES
 from .partner import Partner
 from .pools import timed
+from .programs import program
 from .row import row
 
 _TASKS = tuple((10**n, f"10^{n} tasks") for n in range(3, 8))
 _WORKERS = tuple((n, f"{n} workers" if n > 1 else "1 worker") for n in (1, 2, 4, 8, 16, 32, 64))
+_ITEMS = ((10**5, "100,000 items"), (10**6, "1,000,000 items"))
 _PAYLOADS = (
     (1, "1 B"),
     (1 << 10, "1 KiB"),
@@ -28,7 +32,6 @@ _PAYLOADS = (
     points=_TASKS,
     quick=10**5,
     count=lambda x: x,
-    grows=True,
 )
 def scale_tasks(kit, x):
     with kit.pool(2) as pool:
@@ -43,7 +46,6 @@ def scale_tasks(kit, x):
     points=_TASKS,
     quick=10**6,
     count=lambda x: x,
-    grows=True,
 )
 def scale_chunks(kit, x):
     with kit.pool(2) as pool:
@@ -57,7 +59,7 @@ def scale_chunks(kit, x):
     MAPS,
     points=_WORKERS,
     quick=16,
-    sample=0.02,
+    count=lambda x: 2_000,
 )
 def scale_workers(kit, x):
     with kit.pool(x) as pool:
@@ -71,7 +73,7 @@ def scale_workers(kit, x):
     PRIMITIVES,
     points=_WORKERS,
     quick=16,
-    sample=0.02,
+    count=lambda x: 16_000,
 )
 def scale_lock(kit, x):
     lock = kit.Lock()
@@ -86,17 +88,20 @@ def scale_lock(kit, x):
 
 
 def _all_at_once(partners, lock):
-    """`count` sections in all."""
+    """`count` sections in all.  The lock is held until everybody waits for it."""
 
-    def work(count):
+    def run(count):
         each = -(-count // (len(partners) + 1))
+        lock.acquire()
         for partner in partners:
             partner.begin(each)
+        start = perf_counter()
+        lock.release()
         tasks.sections(each, lock)
-        for partner in partners:
-            partner.end()
+        ends = [perf_counter(), *(partner.end() for partner in partners)]
+        return (max(ends) - start) * count / (each * len(ends))
 
-    return timed(work)
+    return run
 
 
 @row(
@@ -106,7 +111,7 @@ def _all_at_once(partners, lock):
     POOLS,
     points=_PAYLOADS,
     quick=1 << 24,
-    grows=True,
+    linear=1 << 20,
 )
 def scale_payload(kit, x):
     payload = bytes(x)
@@ -117,3 +122,17 @@ def scale_payload(kit, x):
                 pool.apply(tasks.echo, (payload,))
 
         yield timed(trips)
+
+
+@row(
+    "py.scale.queue",
+    "Scale: memory of a queued item beyond its 64 bytes, in bytes",
+    "",
+    QUEUES,
+    points=_ITEMS,
+    quick=10**5,
+    unit="B",
+    value=True,
+)
+def scale_queue(kit, x):
+    yield lambda: program(kit, str(x))
