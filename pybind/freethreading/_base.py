@@ -188,7 +188,7 @@ class WorkerPool:
     def __del__(self):
         if self._state == "RUN" and warnings is not None:
             warnings.warn(
-                f"unclosed running pool {self!r}", ResourceWarning, source=self
+                f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self
             )
 
     def __reduce__(self):

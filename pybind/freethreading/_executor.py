@@ -146,9 +146,14 @@ class WorkerPoolExecutor(futures.Executor):
             engine.join()
 
 
+# What has been handed out is kept neither by the generators nor by a future.
+
+
 def _flat(chunks):
     for values in chunks:
-        yield from values
+        values.reverse()
+        while values:
+            yield values.pop()
 
 
 def _results(pending, deadline):
@@ -156,16 +161,17 @@ def _results(pending, deadline):
     pending.reverse()
     try:
         while pending:
-            future = pending.pop()
-            try:
-                left = None if deadline is None else deadline - time.monotonic()
-                value = future.result(left)
-            finally:
-                future.cancel()
-            yield value
+            yield _result(pending.pop(), deadline)
     finally:
         for future in pending:
             future.cancel()
+
+
+def _result(future, deadline):
+    try:
+        return future.result(None if deadline is None else deadline - time.monotonic())
+    finally:
+        future.cancel()
 
 
 def _tasks_per_worker(kwargs):
