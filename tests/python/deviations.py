@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""Where CPython's own tests, run on ours by test_cpython_*.py, do not hold.
+
+Each row is a test, or a pattern of tests, and a reason; words in front of the
+reason say where it applies: "3.13+" and "3.12-" the versions, "processes" and
+"threads" the backend.  yardstick.py reads them, and fails for a row that fits
+no test.
+"""
+
+#: What is meant to be different.  These tests run, and must fail.
+DEVIATIONS = {
+    "test_cpython_primitives": {
+        "TestLock.test_repr_lock": "3.13+ processes: our repr says locked or unlocked",
+        "TestLock.test_repr_rlock": "3.13+ processes: our repr says locked or unlocked",
+        "TestQueue.test_queue_feeder_donot_stop_onexc": (
+            "processes: there is no feeder thread: put() itself raises what pickle raises"
+        ),
+        "TestQueue.test_closed_queue_empty_exceptions": (
+            "3.13+: there is no pipe that close() closes: empty() answers"
+        ),
+    },
+    "test_cpython_executors": {
+        "ExecutorDeadlockTest.test_error_at_task_pickle": (
+            "processes: submit() raises ValueError, whatever pickle raises"
+        ),
+        "ExecutorDeadlockTest.test_e*_during_result_pickle_on_worker": (
+            "processes: MaybeEncodingError, as from a pool, says what pickle raised"
+        ),
+        "ProcessPoolExecutorTest.test_traceback": (
+            "processes: the cause is multiprocessing's RemoteTraceback, as from a pool"
+        ),
+        "ExecutorDeadlockTest.test_e*_unpickle*": (
+            "processes: what can't be unpickled fails its own task only, with what was raised"
+        ),
+    },
+    "test_cpython_queues": {
+        "*.test_negative_timeout_raises_exception": (
+            "processes: a negative timeout is no wait, as in multiprocessing"
+        ),
+        "QueueTest.test_shrinking_queue": "maxsize can't be changed",
+    },
+    "test_cpython_pools": {
+        "TestPool.test_map_unplicklable": "processes: ValueError, whatever pickle raises",
+    },
+    "test_cpython_threads": {
+        "[!Ba]*.test_repr": "processes: as multiprocessing's, or with a word of ours",
+        "BoundedSemaphoreTests.test_repr": "processes: as multiprocessing's",
+        "*.test_locked_repr": "processes: as test_repr",
+        "LockTests.test_timeout": "processes: a timeout without blocking is ignored",
+        "RLockTests.test_timeout": "processes: a timeout without blocking is ignored",
+        "*SemaphoreTests.test_acquire_timeout": "processes: a timeout without blocking is ignored",
+    },
+}
+
+#: Tests that are not about ours: they use the standard library's classes
+#: whatever they are given, or look at private attributes of those.
+NOT_OURS = {
+    "test_cpython_executors": {
+        "ExecutorDeadlockTest.test_shutdown_deadlock_pickle": "processes: joins a thread of its",
+        "FailingInitializerMixin.*": "looks at the log of concurrent.futures, and at _broken",
+        "*PoolExecutorTest.test_saturation": "looks at the list of its workers",
+        "*PoolExecutorTest.test_idle_*_reuse*": "looks at the list of its workers",
+        "*PoolExecutorTest.test_killed_child": "processes: looks at the list of its workers",
+        "*PoolExecutorTest.test_max_tasks_per_child*": (
+            "processes: looks at the list of its workers"
+        ),
+        "*PoolExecutorTest.test_max_workers_too_large": "processes: for another system",
+        "*PoolExecutorTest.test_python_finalization_error": "3.12+ processes: replaces its threads",
+        "*PoolShutdownTest.test_*_terminate": "looks at the list of its workers",
+        "*PoolShutdownTest.test_context_manager_shutdown": "looks at the list of its workers",
+        "*PoolShutdownTest.test_del_shutdown": "looks at the list of its workers",
+        "*PoolShutdownTest.test_shutdown_no_wait": "looks at the list of its workers",
+        "*PoolShutdownTest.test_*interpreter_shutdown": "imports it from concurrent.futures",
+        "*PoolShutdownTest.test_hang_gh83386": "imports it from concurrent.futures",
+        "*PoolShutdownTest.test_cancel_futures": "takes a call for begun without waiting for it",
+    },
+    "test_cpython_primitives": {
+        "TestQueue.test_no_import_lock_contention": "makes a multiprocessing.Queue",
+        "TestQueue.test_queue_feeder_on_queue_feeder_error": "derives from multiprocessing.Queue",
+        "TestSimpleQueue.test_closed": "looks at the ends of a pipe",
+    },
+    "test_cpython_queues": {
+        "QueueTest.test_shutdown*": "3.13+: Queue has no shutdown()",
+        "LoadTest.test_references": "processes: puts an object that can't be pickled",
+    },
+    "test_cpython_threads": {
+        "*.test_at_fork_reinit": "calls a private method",
+        "*.test__is_owned": "calls a private method",
+        "*.test_recursion_count": "3.12+: calls a private method",
+        "*.test_release_save_unacquired": "calls a private method",
+        "ConditionTests.test_acquire": "makes a Condition of threading.Lock",
+    },
+    "test_cpython_pools": {
+        "TestPool.test_make_pool": "looks at the list of processes",
+    },
+    "test_cpython_processes": {
+        "TestProcess.test_forkserver_*": "kills the fork server of multiprocessing",
+        "TestProcess.test_set_executable": "threads: they have no executable",
+        "TestProcess.test_kill": "threads: nothing can kill a thread",
+        "TestProcess.test_terminate": "threads: nothing can terminate a thread",
+        "TestProcess.test_parent_process": (
+            "processes: waits minutes for a worker that outlives its parent: ours die with it"
+        ),
+    },
+}
