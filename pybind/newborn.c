@@ -2,6 +2,7 @@
 #include "newborn.h"
 
 #include <sys/syscall.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "convert.h"
@@ -172,10 +173,22 @@ static int give_key(struct core_newborn *n, PyObject *worker, PyObject *key)
 	return rc;
 }
 
+/* What the parent's death makes readable.  Where pidfds are refused, what nothing
+ * does: a worker does not outlive its parent, and sees it alive until then. */
+static long parent_sentinel(void)
+{
+	long fd = syscall(SYS_pidfd_open, getppid(), 0);
+	int ends[2];
+
+	if (fd >= 0)
+		return fd;
+	return pipe2(ends, O_CLOEXEC) ? -1 : ends[0];
+}
+
 static int know_parent(struct core_newborn *n, PyObject *worker)
 {
 	PyObject *parent = n->object[PARENT];
-	long fd = syscall(SYS_pidfd_open, getppid(), 0);
+	long fd = parent_sentinel();
 
 	if (fd < 0) {
 		PyErr_SetFromErrno(PyExc_OSError);

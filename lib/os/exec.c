@@ -34,8 +34,9 @@
 struct plan {
 	const char *path;
 	const char *const *argv, *const *envp;
-	int keep[KEEP_MAX]; /* ascending */
+	int keep[KEEP_MAX + 1]; /* ascending */
 	int nkeep;
+	int report; /* one of them, for the child's last word; -1: none */
 	bool ignore_sigint;
 	unsigned limit; /* descriptors to close where close_range is missing */
 	int error;      /* written by the child, read after it left our memory */
@@ -80,7 +81,7 @@ FT__NO_SANITIZE static void close_others(const struct plan *plan)
 	for (int i = 0; i < plan->nkeep; i++) {
 		unsigned fd = (unsigned)plan->keep[i];
 
-		syscall(SYS_fcntl, fd, F_SETFD, 0);
+		syscall(SYS_fcntl, fd, F_SETFD, (int)fd == plan->report ? FD_CLOEXEC : 0);
 		if (fd < from)
 			continue;
 		close_between(plan, from, fd - 1);
@@ -106,6 +107,12 @@ static int compare(const void *a, const void *b)
 	int x = *(const int *)a, y = *(const int *)b;
 
 	return (x > y) - (x < y);
+}
+
+static void keep_too(struct plan *plan, int fd)
+{
+	plan->keep[plan->nkeep++] = fd;
+	qsort(plan->keep, (size_t)plan->nkeep, sizeof(int), compare);
 }
 
 static int check_keep(struct plan *plan, const int *keep, int nkeep)
@@ -164,6 +171,8 @@ static int copy(struct plan *plan, struct ft__child *child)
 
 	if (pipe2(fds, O_CLOEXEC) != 0)
 		return -errno;
+	keep_too(plan, fds[1]);
+	plan->report = fds[1];
 	ft__sigmask_block_all(&mask);
 
 	int rc = ft__fork(child);
@@ -186,7 +195,11 @@ int ft__clone_exec(const char *path, const char *const *argv, const char *const 
 		   const int *keep, int nkeep, bool ignore_sigint, struct ft__child *child)
 {
 	struct plan plan = {
-		.path = path, .argv = argv, .envp = envp, .ignore_sigint = ignore_sigint
+		.path = path,
+		.argv = argv,
+		.envp = envp,
+		.ignore_sigint = ignore_sigint,
+		.report = -1,
 	};
 	struct rlimit limit = { 0 };
 

@@ -18,7 +18,7 @@
 enum ft__feature {
 	FT__CLONE,        /* "clone"           raw clone at all; off: glibc's fork() */
 	FT__CLONE3,       /* "clone3"          5.3; Docker: ENOSYS */
-	FT__PIDFD,        /* "pidfd"           5.3/5.4: pidfd_open, waitid(P_PIDFD) */
+	FT__PIDFD,        /* "pidfd"           5.4: CLONE_PIDFD, waitid(P_PIDFD) */
 	FT__TID_ADDRESS,  /* "tid_address"     3.5, CHECKPOINT_RESTORE */
 	FT__MEMFD_NOEXEC, /* "memfd_noexec"    6.3 */
 	FT__URING,        /* "io_uring"        5.11 (EXT_ARG); Docker: EPERM */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is done after a worker process has died; see supervisor.h. */
 #include <errno.h>
+#include <signal.h>
 #include <sys/epoll.h>
 
 #include "mem/block.h"
@@ -62,7 +63,8 @@ static int adopt(uint32_t owner, struct ft__slot *slot)
 		rc = watch(orphan);
 		if (!rc)
 			ft__store32_relaxed(&slot->parent, ft__process());
-	} else if (rc == -ESRCH) {
+	} else if (rc == -ESRCH || kill(orphan->pid, 0) != 0) {
+		/* Where pidfd_open is refused, it is asked for again until then. */
 		orphan->reaped = 1;
 		rc = finish(orphan) ? 0 : -EAGAIN;
 	}

@@ -186,7 +186,11 @@ def _child(payload):
 
 def _own_bootstrap(worker):
     """For a worker that somebody wants to do something around: coverage does."""
-    return worker._bootstrap(parent_sentinel=os.pidfd_open(os.getppid()))
+    try:
+        sentinel = os.pidfd_open(os.getppid())
+    except OSError:  # refused: newborn.c says why this one is good enough
+        sentinel = os.pipe()[0]
+    return worker._bootstrap(parent_sentinel=sentinel)
 
 
 def _caught(worker, error):
