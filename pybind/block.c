@@ -48,16 +48,16 @@ PyDoc_STRVAR(block_doc, "Memory of the arena that is freed with this object.\n\n
 			"Arrays that came from another process live in it.");
 
 static PyType_Slot block_slots[] = {
-    {Py_tp_doc, (void *)block_doc},
-    {Py_tp_dealloc, block_dealloc},
-    {Py_bf_getbuffer, block_getbuffer},
-    {Py_bf_releasebuffer, block_releasebuffer},
-    {0, NULL},
+	{ Py_tp_doc, (void *)block_doc },
+	{ Py_tp_dealloc, block_dealloc },
+	{ Py_bf_getbuffer, block_getbuffer },
+	{ Py_bf_releasebuffer, block_releasebuffer },
+	{ 0, NULL },
 };
 
 PyType_Spec core_block_spec = {
-    .name = "freethreading._core.Block",
-    .basicsize = sizeof(struct core_block),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = block_slots,
+	.name = "freethreading._core.Block",
+	.basicsize = sizeof(struct core_block),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+	.slots = block_slots,
 };

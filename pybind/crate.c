@@ -23,7 +23,7 @@ static PyObject *keep_large(PyObject *list, PyObject *buffer)
 	return PyList_Append(list, buffer) ? NULL : Py_NewRef(Py_False);
 }
 
-static PyMethodDef keep_large_method = {"keep_large", keep_large, METH_O, NULL};
+static PyMethodDef keep_large_method = { "keep_large", keep_large, METH_O, NULL };
 
 /* The pickle, and in *buffers a list of what is to travel beside it. */
 static PyObject *pickle(struct core_state *state, PyObject *object, PyObject **buffers)
@@ -33,7 +33,7 @@ static PyObject *pickle(struct core_state *state, PyObject *object, PyObject **b
 	PyObject *protocol = keep ? PyLong_FromLong(5) : NULL, *bytes = NULL;
 
 	if (protocol) {
-		PyObject *args[3] = {object, protocol, keep};
+		PyObject *args[3] = { object, protocol, keep };
 		bytes = PyObject_Vectorcall(state->dumps, args, 2, state->dumps_names);
 	}
 	Py_XDECREF(protocol);
@@ -70,7 +70,7 @@ static size_t room_for(PyObject *buffers)
 static int put_slab(struct core_parcel *parcel, const Py_buffer *view, size_t note)
 {
 	size_t offset = aligned(parcel->data, parcel->size);
-	struct core_slab slab = {offset, (uint64_t)view->len, (uint64_t)view->readonly};
+	struct core_slab slab = { offset, (uint64_t)view->len, (uint64_t)view->readonly };
 
 	memcpy(parcel->data + note, &slab, sizeof(slab));
 	parcel->size = offset;
@@ -80,7 +80,7 @@ static int put_slab(struct core_parcel *parcel, const Py_buffer *view, size_t no
 static int put_crate(struct core_parcel *parcel, PyObject *bytes, PyObject *buffers)
 {
 	Py_ssize_t count = PyList_GET_SIZE(buffers);
-	struct core_crate head = {(uint32_t)count, (uint64_t)PyBytes_GET_SIZE(bytes)};
+	struct core_crate head = { (uint32_t)count, (uint64_t)PyBytes_GET_SIZE(bytes) };
 	size_t notes = (size_t)count * sizeof(struct core_slab), at;
 	int rc = core_parcel_reserve(parcel, 1 + sizeof(head) + notes + (size_t)head.pickle +
 						 room_for(buffers));
@@ -185,7 +185,7 @@ static PyObject *unpickle(struct core_state *state, const struct lid *lid, PyObj
 {
 	PyObject *view = PyMemoryView_FromMemory((char *)(uintptr_t)lid->pickle,
 						 (Py_ssize_t)lid->head.pickle, PyBUF_READ);
-	PyObject *args[2] = {view, slabs}, *object;
+	PyObject *args[2] = { view, slabs }, *object;
 
 	object = view ? PyObject_Vectorcall(state->loads, args, 1, state->loads_names) : NULL;
 	Py_XDECREF(view);

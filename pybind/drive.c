@@ -70,13 +70,13 @@ static int drive_watch(PyObject *op)
 }
 
 static const struct core_drive drive = {
-    .wait = drive_wait,
-    .failed = core_pool_start_failed,
-    .done = drive_done,
-    .outcome = drive_outcome,
-    .cancel = drive_cancel,
-    .running = drive_running,
-    .watch = drive_watch,
+	.wait = drive_wait,
+	.failed = core_pool_start_failed,
+	.done = drive_done,
+	.outcome = drive_outcome,
+	.cancel = drive_cancel,
+	.running = drive_running,
+	.watch = drive_watch,
 };
 
 static int check_type(struct core_state *state, PyObject *type)
@@ -98,7 +98,7 @@ static PyObject *refused(struct core_pool *self, int rc)
 static PyObject *send(struct core_pool *self, PyTypeObject *type, struct core_dispatch *dispatch)
 {
 	PyObject *op = core_future_new(type);
-	struct ft_call call = {.user = op};
+	struct ft_call call = { .user = op };
 
 	int rc;
 

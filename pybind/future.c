@@ -227,14 +227,14 @@ static int in_time(int rc, PyObject *op)
 
 int core_future_set_result(PyObject *op, PyObject *value)
 {
-	struct outcome outcome = {CORE_FINISHED, value, NULL};
+	struct outcome outcome = { CORE_FINISHED, value, NULL };
 
 	return in_time(complete(future_of(op), &outcome, 0), op);
 }
 
 int core_future_set_exception(PyObject *op, PyObject *exception)
 {
-	struct outcome outcome = {CORE_FINISHED, NULL, exception};
+	struct outcome outcome = { CORE_FINISHED, NULL, exception };
 
 	return in_time(complete(future_of(op), &outcome, 0), op);
 }
@@ -242,7 +242,7 @@ int core_future_set_exception(PyObject *op, PyObject *exception)
 int core_future_set_running(PyObject *op)
 {
 	struct core_future *self = future_of(op);
-	struct outcome notified = {CORE_CANCELLED_AND_NOTIFIED, NULL, NULL};
+	struct outcome notified = { CORE_CANCELLED_AND_NOTIFIED, NULL, NULL };
 	int before = CORE_PENDING;
 
 	pthread_mutex_lock(&self->lock);
@@ -269,7 +269,7 @@ static int settle(struct core_future *self, int by_waiter)
 
 	if (rc < 0)
 		return -1;
-	outcome = (struct outcome){rc, result, exception};
+	outcome = (struct outcome){ rc, result, exception };
 	rc = complete(self, &outcome, by_waiter);
 	Py_XDECREF(result);
 	Py_XDECREF(exception);
@@ -348,7 +348,7 @@ static int await_end(struct core_future *self, ft_deadline deadline)
 static int finished(PyObject *op, const char *name, PyObject *const *args, Py_ssize_t nargs,
 		    PyObject *kwnames)
 {
-	static const char *const names[] = {"timeout", NULL};
+	static const char *const names[] = { "timeout", NULL };
 	PyObject *given[1];
 	ft_deadline deadline;
 	int rc;
@@ -435,8 +435,8 @@ static PyObject *future_running(PyObject *op, PyObject *unused)
 /* The state after a try to cancel, or -1. */
 static int cancel(struct core_future *self)
 {
-	struct outcome outcome = {self->drive ? CORE_CANCELLED_AND_NOTIFIED : CORE_CANCELLED, NULL,
-				  NULL};
+	struct outcome outcome = { self->drive ? CORE_CANCELLED_AND_NOTIFIED : CORE_CANCELLED, NULL,
+				   NULL };
 	int state = state_of(self), rc;
 
 	if (is_over(state) || state == CORE_RUNNING)
@@ -550,8 +550,8 @@ static PyObject *future_callbacks(PyObject *op, void *unused)
 
 static PyObject *future_state(PyObject *op, void *unused)
 {
-	static const char *const names[] = {"PENDING", "RUNNING", "CANCELLED",
-					    "CANCELLED_AND_NOTIFIED", "FINISHED"};
+	static const char *const names[] = { "PENDING", "RUNNING", "CANCELLED",
+					     "CANCELLED_AND_NOTIFIED", "FINISHED" };
 	int state = state_now(future_of(op));
 
 	(void)unused;
@@ -580,43 +580,43 @@ static PyObject *future_get_exception(PyObject *op, void *unused)
 }
 
 static PyMethodDef future_methods[] = {
-    {"result", CORE_FAST(future_result),
-     "result($self, /, timeout=None)\n--\n\n"
-     "The call's result, waiting for it if need be; raises what the call raised.\n\n"
-     "timeout: the longest wait in seconds; None waits for ever.  Raises TimeoutError when\n"
-     "it is over, and CancelledError if the call was cancelled."},
-    {"exception", CORE_FAST(future_exception),
-     "exception($self, /, timeout=None)\n--\n\n"
-     "What the call raised, or None; waits, and raises, as result()."},
-    {"done", future_done, METH_NOARGS,
-     "done($self, /)\n--\n\nTrue if the call has ended, well or not, or was cancelled."},
-    {"cancelled", future_cancelled, METH_NOARGS,
-     "cancelled($self, /)\n--\n\nTrue if the call was cancelled."},
-    {"running", future_running, METH_NOARGS,
-     "running($self, /)\n--\n\nTrue if a worker is running the call now."},
-    {"cancel", future_cancel, METH_NOARGS,
-     "cancel($self, /)\n--\n\n"
-     "Cancels the call if it has not started.  True if it never will."},
-    {"set_running_or_notify_cancel", future_set_running, METH_NOARGS,
-     "set_running_or_notify_cancel($self, /)\n--\n\n"
-     "By whoever is about to run the call: True, or False if it was cancelled."},
-    {"set_result", future_set_result, METH_O,
-     "set_result($self, result, /)\n--\n\nBy whoever has run the call."},
-    {"set_exception", future_set_exception, METH_O,
-     "set_exception($self, exception, /)\n--\n\nBy whoever has run the call."},
-    {"_settle", future_settle, METH_NOARGS,
-     "_settle($self, /)\n--\n\nBy the thread that watches it: takes the outcome in."},
-    {NULL, NULL, 0, NULL},
+	{ "result", CORE_FAST(future_result),
+	  "result($self, /, timeout=None)\n--\n\n"
+	  "The call's result, waiting for it if need be; raises what the call raised.\n\n"
+	  "timeout: the longest wait in seconds; None waits for ever.  Raises TimeoutError when\n"
+	  "it is over, and CancelledError if the call was cancelled." },
+	{ "exception", CORE_FAST(future_exception),
+	  "exception($self, /, timeout=None)\n--\n\n"
+	  "What the call raised, or None; waits, and raises, as result()." },
+	{ "done", future_done, METH_NOARGS,
+	  "done($self, /)\n--\n\nTrue if the call has ended, well or not, or was cancelled." },
+	{ "cancelled", future_cancelled, METH_NOARGS,
+	  "cancelled($self, /)\n--\n\nTrue if the call was cancelled." },
+	{ "running", future_running, METH_NOARGS,
+	  "running($self, /)\n--\n\nTrue if a worker is running the call now." },
+	{ "cancel", future_cancel, METH_NOARGS,
+	  "cancel($self, /)\n--\n\n"
+	  "Cancels the call if it has not started.  True if it never will." },
+	{ "set_running_or_notify_cancel", future_set_running, METH_NOARGS,
+	  "set_running_or_notify_cancel($self, /)\n--\n\n"
+	  "By whoever is about to run the call: True, or False if it was cancelled." },
+	{ "set_result", future_set_result, METH_O,
+	  "set_result($self, result, /)\n--\n\nBy whoever has run the call." },
+	{ "set_exception", future_set_exception, METH_O,
+	  "set_exception($self, exception, /)\n--\n\nBy whoever has run the call." },
+	{ "_settle", future_settle, METH_NOARGS,
+	  "_settle($self, /)\n--\n\nBy the thread that watches it: takes the outcome in." },
+	{ NULL, NULL, 0, NULL },
 };
 
 static PyGetSetDef future_getset[] = {
-    {"_condition", future_condition, NULL, "Made when it is looked at.", NULL},
-    {"_waiters", future_waiters, NULL, "Made when it is looked at.", NULL},
-    {"_done_callbacks", future_callbacks, NULL, "Made when it is looked at.", NULL},
-    {"_state", future_state, NULL, "One of concurrent.futures' words.", NULL},
-    {"_result", future_get_result, NULL, "The result, once it is there.", NULL},
-    {"_exception", future_get_exception, NULL, "The exception, once it is there.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+	{ "_condition", future_condition, NULL, "Made when it is looked at.", NULL },
+	{ "_waiters", future_waiters, NULL, "Made when it is looked at.", NULL },
+	{ "_done_callbacks", future_callbacks, NULL, "Made when it is looked at.", NULL },
+	{ "_state", future_state, NULL, "One of concurrent.futures' words.", NULL },
+	{ "_result", future_get_result, NULL, "The result, once it is there.", NULL },
+	{ "_exception", future_get_exception, NULL, "The exception, once it is there.", NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
 };
 
 PyDoc_STRVAR(future_doc,
@@ -624,21 +624,21 @@ PyDoc_STRVAR(future_doc,
 	     "It is to be inherited from together with concurrent.futures.Future, and first.");
 
 static PyType_Slot future_slots[] = {
-    {Py_tp_doc, (void *)future_doc},
-    {Py_tp_new, future_new},
-    {Py_tp_init, future_init},
-    {Py_tp_dealloc, future_dealloc},
-    {Py_tp_traverse, core_future_traverse},
-    {Py_tp_clear, core_future_clear},
-    {Py_tp_methods, future_methods},
-    {Py_tp_getset, future_getset},
-    {0, NULL},
+	{ Py_tp_doc, (void *)future_doc },
+	{ Py_tp_new, future_new },
+	{ Py_tp_init, future_init },
+	{ Py_tp_dealloc, future_dealloc },
+	{ Py_tp_traverse, core_future_traverse },
+	{ Py_tp_clear, core_future_clear },
+	{ Py_tp_methods, future_methods },
+	{ Py_tp_getset, future_getset },
+	{ 0, NULL },
 };
 
 PyType_Spec core_future_spec = {
-    .name = "freethreading._core.Future",
-    .basicsize = sizeof(struct core_future),
-    .flags =
-	Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = future_slots,
+	.name = "freethreading._core.Future",
+	.basicsize = sizeof(struct core_future),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
+		 Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = future_slots,
 };

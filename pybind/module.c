@@ -148,6 +148,7 @@ static int add_types(PyObject *module, struct core_state *state)
 		{ &core_future_spec, &state->future },
 		{ &core_result_spec, &state->result },
 		{ &core_block_spec, &state->block },
+		{ &core_flow_spec, &state->flow },
 		{ &core_jobs_spec, &state->jobs },
 		{ &core_call_spec, &state->call },
 		{ &core_errand_spec, &state->errand },
@@ -260,6 +261,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->future);
 	Py_VISIT(state->result);
 	Py_VISIT(state->block);
+	Py_VISIT(state->flow);
 	Py_VISIT(state->jobs);
 	Py_VISIT(state->call);
 	Py_VISIT(state->errand);
@@ -296,6 +298,7 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->future);
 	Py_CLEAR(state->result);
 	Py_CLEAR(state->block);
+	Py_CLEAR(state->flow);
 	Py_CLEAR(state->jobs);
 	Py_CLEAR(state->call);
 	Py_CLEAR(state->errand);

@@ -38,7 +38,7 @@ struct core_state {
 	struct core_types processes, threads;
 	PyTypeObject *spawner, *child;
 	PyTypeObject *pool, *ticket, *future;
-	PyTypeObject *seat, *task, *block, *result;
+	PyTypeObject *seat, *task, *block, *result, *flow;
 	PyTypeObject *jobs, *call, *errand, *batch, *stream, *stream_results;
 	PyTypeObject *thread;
 	struct core_crew *crew;
@@ -76,6 +76,7 @@ extern PyType_Spec core_thread_queue_spec, core_thread_simple_queue_spec;
 extern PyType_Spec core_spawner_spec, core_child_spec;
 extern PyType_Spec core_pool_spec, core_ticket_spec, core_future_spec;
 extern PyType_Spec core_seat_spec, core_task_spec, core_block_spec, core_result_spec;
+extern PyType_Spec core_flow_spec;
 extern PyType_Spec core_jobs_spec, core_call_spec, core_errand_spec, core_batch_spec;
 extern PyType_Spec core_stream_spec, core_stream_results_spec;
 extern PyType_Spec core_thread_spec;

@@ -30,7 +30,7 @@ static PyObject *failure(struct core_pool *self, struct ft_future *future, int s
 
 PyObject *core_outcome(struct core_pool *self, struct ft_future *future, int *failed)
 {
-	struct core_delivery delivery = {.take = take, .ctx = future};
+	struct core_delivery delivery = { .take = take, .ctx = future };
 	const void *data;
 	int status = ft_future_result(future, &data, &delivery.size);
 	PyObject *value;

@@ -132,7 +132,7 @@ static int put_str(struct core_parcel *parcel, PyObject *object)
 	struct {
 		unsigned char kind;
 		uint32_t length;
-	} __attribute__((packed)) head = {.kind = (unsigned char)PyUnicode_KIND(object)};
+	} __attribute__((packed)) head = { .kind = (unsigned char)PyUnicode_KIND(object) };
 	size_t size = (size_t)PyUnicode_GET_LENGTH(object) * head.kind;
 
 	if (size > TEXT_MOST - parcel->text)
@@ -201,7 +201,7 @@ static int put_column(struct core_parcel *parcel, char container, PyObject *cons
 		      Py_ssize_t count)
 {
 	int ints = PyLong_CheckExact(items[0]), rc;
-	struct column head = {ints ? 'Q' : 'D', (unsigned char)container, (uint32_t)count};
+	struct column head = { ints ? 'Q' : 'D', (unsigned char)container, (uint32_t)count };
 	size_t before = parcel->size;
 	unsigned char *at;
 
@@ -327,7 +327,7 @@ int core_parcel_pickle(struct core_parcel *parcel, PyObject *pickle)
 
 int core_parcel_range(struct core_parcel *parcel, int64_t first, int64_t step, int64_t count)
 {
-	int64_t words[3] = {first, step, count};
+	int64_t words[3] = { first, step, count };
 
 	return put_tagged(parcel, 'r', words, sizeof(words));
 }

@@ -11,6 +11,7 @@
 #include "convert.h"
 #include "dispatch.h"
 #include "drive.h"
+#include "flow.h"
 #include "result.h"
 #include "submit.h"
 #include "ticket.h"
@@ -143,17 +144,17 @@ static PyObject *pool_make(PyTypeObject *type, const struct pool_calls *calls,
 
 static PyObject *pool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"workers",	    "start", "name",	"place",
-				"tasks_per_worker", "pack",  "failure", NULL};
+	static char *names[] = { "workers",	     "start", "name",	 "place",
+				 "tasks_per_worker", "pack",  "failure", NULL };
 	struct ft_pool_options options = {
-	    .size = sizeof(options),
-	    .kind = FT_WORKER_PROCESS,
-	    .flags = FT_INTERRUPTIBLE,
-	    .name = "ft",
-	    .start = start_worker,
+		.size = sizeof(options),
+		.kind = FT_WORKER_PROCESS,
+		.flags = FT_INTERRUPTIBLE,
+		.name = "ft",
+		.start = start_worker,
 	};
 	int workers, place = FT_PLACE_NONE, tasks_per_worker = 0;
-	struct pool_calls calls = {NULL, NULL, NULL};
+	struct pool_calls calls = { NULL, NULL, NULL };
 
 	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO|siiOO:Pool", names, &workers,
 					 &calls.start, &options.name, &place, &tasks_per_worker,
@@ -316,7 +317,7 @@ static PyObject *pool_terminate(PyObject *op, PyObject *args)
 
 static PyObject *pool_join(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-	static const char *const names[] = {"timeout", NULL};
+	static const char *const names[] = { "timeout", NULL };
 	PyObject *given[1];
 	ft_deadline deadline;
 	int rc;
@@ -361,77 +362,81 @@ static PyObject *pool_worker_pid(PyObject *op, PyObject *number)
 }
 
 static PyMethodDef pool_methods[] = {
-    {"submit", CORE_FAST(core_pool_submit),
-     "submit($self, /, payload, notify=False, user=None, code=0, group=0)\n--\n\n"
-     "Gives the workers a task; returns its Ticket at once.\n\n"
-     "payload: bytes or any buffer, copied; the worker's Task.arg.\n"
-     "notify: hand the ticket to next() when the task has ended.\n"
-     "user: any object, the ticket's user.\n"
-     "code: a number, the worker's Task.code.\n"
-     "group: a number; next() with the same one gets the ticket.\n\n"
-     "Raises ValueError after close(), RuntimeError when the pool has given up because\n"
-     "workers end faster than they work, and what start() raises."},
-    {"submit_many", CORE_FAST(core_pool_submit_many),
-     "submit_many($self, /, payloads, notify=False, user_list=None, code=0, group=0)\n--\n\n"
-     "As submit() for each of a sequence of payloads; returns the list of tickets.\n\n"
-     "user_list: one user for each payload, or None.\n\n"
-     "If one fails, those before it are cancelled as far as they have not started."},
-    {"apply", (PyCFunction)(void (*)(void))core_pool_apply, METH_FASTCALL,
-     "apply($self, function, args, kwargs, /)\n--\n\n"
-     "Has a worker, in Seat.work(), call function(*args, **kwargs); returns what it returns,\n"
-     "raises what it raises.  kwargs may be None."},
-    {"call", (PyCFunction)(void (*)(void))core_pool_call, METH_FASTCALL,
-     "call($self, type, owner, function, args, kwargs, /)\n--\n\n"
-     "The same without waiting: returns a Result of that type, which keeps the owner alive."},
-    {"map", (PyCFunction)(void (*)(void))core_pool_map, METH_FASTCALL,
-     "map($self, type, owner, kind, function, items, chunksize, /)\n--\n\n"
-     "The Result of function(item), or of function(*item), for each item; chunksize of them\n"
-     "are a task.  kind: MAP or STARMAP."},
-    {"future", (PyCFunction)(void (*)(void))core_pool_future, METH_FASTCALL,
-     "future($self, type, function, args, kwargs, /)\n--\n\n"
-     "As call(), but returns a Future of that type."},
-    {"future_each", (PyCFunction)(void (*)(void))core_pool_future_each, METH_FASTCALL,
-     "future_each($self, type, function, items, /)\n--\n\n"
-     "The Future of [function(*item) for item in items], computed as one task."},
-    {"ticket", (PyCFunction)(void (*)(void))core_pool_ticket, METH_FASTCALL,
-     "ticket($self, kind, function, args, kwargs, notify, user, group, /)\n--\n\n"
-     "The Ticket of a call, or for the other kinds than CALL of one for each of a tuple.\n"
-     "notify, user and group as for submit()."},
-    {"next", CORE_FAST(core_pool_next),
-     "next($self, /, timeout=None, group=0)\n--\n\n"
-     "The next ticket with notify and of this group whose task has ended, in the order of\n"
-     "their ends, or None if time ran out first.\n\n"
-     "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
-     "all.  Raises EOFError once the pool is closed and none is left."},
-    {"wait_all", CORE_FAST(core_pool_wait_all),
-     "wait_all($self, /, tickets, timeout=None)\n--\n\n"
-     "Waits until the tasks of all tickets have ended: True if they have, False if time ran\n"
-     "out first.  timeout as for next()."},
-    {"poll", pool_poll, METH_NOARGS,
-     "poll($self, /)\n--\n\n"
-     "Collects results that are there and deals out tasks that wait, without blocking."},
-    {"close", pool_close, METH_NOARGS,
-     "close($self, /)\n--\n\nTakes no more tasks; the workers leave when all are done."},
-    {"cancel", pool_cancel, METH_NOARGS,
-     "cancel($self, /)\n--\n\nCancels all tasks that have not started."},
-    {"terminate", pool_terminate, METH_VARARGS,
-     "terminate($self, grace=1.0, /)\n--\n\n"
-     "Cancels what has not started, and ends the workers: SIGTERM, and SIGKILL grace seconds\n"
-     "later."},
-    {"join", CORE_FAST(pool_join),
-     "join($self, /, timeout=None)\n--\n\n"
-     "Waits until the workers have left: True if they have, False if time ran out first.\n\n"
-     "timeout as for next().  Raises ValueError before close() or terminate()."},
-    {"stats", pool_stats, METH_NOARGS, "stats($self, /)\n--\n\nA dict of counters."},
-    {"worker_pid", pool_worker_pid, METH_O,
-     "worker_pid($self, seat, /)\n--\n\n"
-     "The process in a seat (from 0) now; 0 while nobody sits there."},
-    {NULL, NULL, 0, NULL},
+	{ "submit", CORE_FAST(core_pool_submit),
+	  "submit($self, /, payload, notify=False, user=None, code=0, group=0)\n--\n\n"
+	  "Gives the workers a task; returns its Ticket at once.\n\n"
+	  "payload: bytes or any buffer, copied; the worker's Task.arg.\n"
+	  "notify: hand the ticket to next() when the task has ended.\n"
+	  "user: any object, the ticket's user.\n"
+	  "code: a number, the worker's Task.code.\n"
+	  "group: a number; next() with the same one gets the ticket.\n\n"
+	  "Raises ValueError after close(), RuntimeError when the pool has given up because\n"
+	  "workers end faster than they work, and what start() raises." },
+	{ "submit_many", CORE_FAST(core_pool_submit_many),
+	  "submit_many($self, /, payloads, notify=False, user_list=None, code=0, group=0)\n--\n\n"
+	  "As submit() for each of a sequence of payloads; returns the list of tickets.\n\n"
+	  "user_list: one user for each payload, or None.\n\n"
+	  "If one fails, those before it are cancelled as far as they have not started." },
+	{ "apply", (PyCFunction)(void (*)(void))core_pool_apply, METH_FASTCALL,
+	  "apply($self, function, args, kwargs, /)\n--\n\n"
+	  "Has a worker, in Seat.work(), call function(*args, **kwargs); returns what it returns,\n"
+	  "raises what it raises.  kwargs may be None." },
+	{ "call", (PyCFunction)(void (*)(void))core_pool_call, METH_FASTCALL,
+	  "call($self, type, owner, function, args, kwargs, /)\n--\n\n"
+	  "The same without waiting: returns a Result of that type, which keeps the owner alive." },
+	{ "map", (PyCFunction)(void (*)(void))core_pool_map, METH_FASTCALL,
+	  "map($self, type, owner, kind, function, items, chunksize, /)\n--\n\n"
+	  "The Result of function(item), or of function(*item), for each item; chunksize of them\n"
+	  "are a task.  kind: MAP or STARMAP." },
+	{ "future", (PyCFunction)(void (*)(void))core_pool_future, METH_FASTCALL,
+	  "future($self, type, function, args, kwargs, /)\n--\n\n"
+	  "As call(), but returns a Future of that type." },
+	{ "future_each", (PyCFunction)(void (*)(void))core_pool_future_each, METH_FASTCALL,
+	  "future_each($self, type, function, items, /)\n--\n\n"
+	  "The Future of [function(*item) for item in items], computed as one task." },
+	{ "ticket", (PyCFunction)(void (*)(void))core_pool_ticket, METH_FASTCALL,
+	  "ticket($self, kind, function, args, kwargs, notify, user, group, /)\n--\n\n"
+	  "The Ticket of a call, or for the other kinds than CALL of one for each of a tuple.\n"
+	  "notify, user and group as for submit()." },
+	{ "flow", (PyCFunction)(void (*)(void))core_pool_flow, METH_FASTCALL,
+	  "flow($self, type, owner, ordered, function, iterable, chunksize, ahead, /)\n--\n\n"
+	  "The Flow of function(item) for each item, in their order or as they come.  At least\n"
+	  "`ahead` tasks of chunksize items each are under way, if there are as many." },
+	{ "next", CORE_FAST(core_pool_next),
+	  "next($self, /, timeout=None, group=0)\n--\n\n"
+	  "The next ticket with notify and of this group whose task has ended, in the order of\n"
+	  "their ends, or None if time ran out first.\n\n"
+	  "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
+	  "all.  Raises EOFError once the pool is closed and none is left." },
+	{ "wait_all", CORE_FAST(core_pool_wait_all),
+	  "wait_all($self, /, tickets, timeout=None)\n--\n\n"
+	  "Waits until the tasks of all tickets have ended: True if they have, False if time ran\n"
+	  "out first.  timeout as for next()." },
+	{ "poll", pool_poll, METH_NOARGS,
+	  "poll($self, /)\n--\n\n"
+	  "Collects results that are there and deals out tasks that wait, without blocking." },
+	{ "close", pool_close, METH_NOARGS,
+	  "close($self, /)\n--\n\nTakes no more tasks; the workers leave when all are done." },
+	{ "cancel", pool_cancel, METH_NOARGS,
+	  "cancel($self, /)\n--\n\nCancels all tasks that have not started." },
+	{ "terminate", pool_terminate, METH_VARARGS,
+	  "terminate($self, grace=1.0, /)\n--\n\n"
+	  "Cancels what has not started, and ends the workers: SIGTERM, and SIGKILL grace seconds\n"
+	  "later." },
+	{ "join", CORE_FAST(pool_join),
+	  "join($self, /, timeout=None)\n--\n\n"
+	  "Waits until the workers have left: True if they have, False if time ran out first.\n\n"
+	  "timeout as for next().  Raises ValueError before close() or terminate()." },
+	{ "stats", pool_stats, METH_NOARGS, "stats($self, /)\n--\n\nA dict of counters." },
+	{ "worker_pid", pool_worker_pid, METH_O,
+	  "worker_pid($self, seat, /)\n--\n\n"
+	  "The process in a seat (from 0) now; 0 while nobody sits there." },
+	{ NULL, NULL, 0, NULL },
 };
 
 static PyMemberDef pool_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct core_pool, weakrefs), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
+	{ "__weaklistoffset__", T_PYSSIZET, offsetof(struct core_pool, weakrefs), READONLY, NULL },
+	{ NULL, 0, 0, 0, NULL },
 };
 
 PyDoc_STRVAR(pool_doc,
@@ -447,14 +452,20 @@ PyDoc_STRVAR(pool_doc,
 	     "Raises what start() raises, and OSError.  Dropping an open pool kills its workers.");
 
 static PyType_Slot pool_slots[] = {
-    {Py_tp_doc, (void *)pool_doc},   {Py_tp_new, pool_new},	      {Py_tp_dealloc, pool_dealloc},
-    {Py_tp_finalize, pool_finalize}, {Py_tp_traverse, pool_traverse}, {Py_tp_clear, pool_clear},
-    {Py_tp_methods, pool_methods},   {Py_tp_members, pool_members},   {0, NULL},
+	{ Py_tp_doc, (void *)pool_doc },
+	{ Py_tp_new, pool_new },
+	{ Py_tp_dealloc, pool_dealloc },
+	{ Py_tp_finalize, pool_finalize },
+	{ Py_tp_traverse, pool_traverse },
+	{ Py_tp_clear, pool_clear },
+	{ Py_tp_methods, pool_methods },
+	{ Py_tp_members, pool_members },
+	{ 0, NULL },
 };
 
 PyType_Spec core_pool_spec = {
-    .name = "freethreading._core.Pool",
-    .basicsize = sizeof(struct core_pool),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = pool_slots,
+	.name = "freethreading._core.Pool",
+	.basicsize = sizeof(struct core_pool),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = pool_slots,
 };

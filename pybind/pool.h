@@ -17,6 +17,7 @@ struct core_pool {
 	PyObject *functions;  /* dict of shipped ones: function -> number */
 	void **shipped;	      /* their blocks, by number; each written once */
 	_Atomic long numbers; /* how many numbers were given */
+	_Atomic long groups;  /* likewise, of streams */
 	struct core_news news;
 	pid_t maker; /* the process it belongs to: in a forked child, hands off */
 };

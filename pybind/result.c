@@ -16,9 +16,15 @@ struct core_result {
 	struct ft_future *only;	 /* where futures points if there is one */
 	struct ft_lock settling; /* one thread at a time takes the outcome in */
 	_Atomic int settled;	 /* release; under settling */
+	PyObject *list;		 /* under settling: the values up to ... */
+	Py_ssize_t next, at;	 /* ... this chunk, and item */
 	/* Const once settled. */
 	PyObject *value, *exception;
 };
+
+/* So many chunks are worth being woken for one by one, to unpack the first ones
+ * while the last ones are being worked at. */
+#define PIECES_MOST 64
 
 static struct core_result *result_of(PyObject *op)
 {
@@ -57,6 +63,7 @@ static int result_traverse(PyObject *op, visitproc visit, void *arg)
 	Py_VISIT(Py_TYPE(op));
 	Py_VISIT((PyObject *)result_of(op)->pool);
 	Py_VISIT(result_of(op)->owner);
+	Py_VISIT(result_of(op)->list);
 	Py_VISIT(result_of(op)->value);
 	Py_VISIT(result_of(op)->exception);
 	return 0;
@@ -65,6 +72,7 @@ static int result_traverse(PyObject *op, visitproc visit, void *arg)
 static int result_clear(PyObject *op)
 {
 	Py_CLEAR(result_of(op)->owner);
+	Py_CLEAR(result_of(op)->list);
 	Py_CLEAR(result_of(op)->value);
 	Py_CLEAR(result_of(op)->exception);
 	return 0;
@@ -107,7 +115,7 @@ static int check_count(const char *name, Py_ssize_t wanted, Py_ssize_t nargs)
 static int submit_call(struct core_pool *self, PyObject *const *args, struct ft_future **future)
 {
 	struct core_dispatch dispatch;
-	struct ft_call call = {.flags = 0};
+	struct ft_call call = { .flags = 0 };
 	int rc = core_dispatch_call(self, &dispatch, args[0], args[1], args[2]);
 
 	if (!rc && (rc = core_dispatch_send(self, &dispatch, &call, future)))
@@ -156,7 +164,7 @@ static int items_from(PyObject *object, struct items *items)
 {
 	int64_t stop;
 
-	*items = (struct items){NULL, 0, 0, 0};
+	*items = (struct items){ NULL, 0, 0, 0 };
 	if (Py_IS_TYPE(object, &PyRange_Type) && !range_part(object, "start", &items->first) &&
 	    !range_part(object, "stop", &stop) && !range_part(object, "step", &items->step)) {
 		items->count = PyObject_Size(object);
@@ -188,8 +196,8 @@ static int pack_chunk(struct core_pool *self, struct core_dispatch *dispatch, in
 static int submit_chunk(struct core_result *self, int kind, PyObject *function,
 			const struct items *items, int64_t at, int64_t count)
 {
-	struct core_dispatch dispatch = {.parcel = {.block = NULL}};
-	struct ft_call call = {.flags = 0};
+	struct core_dispatch dispatch = { .parcel = { .block = NULL } };
+	struct ft_call call = { .flags = 0 };
 	int rc = pack_chunk(self->pool, &dispatch, kind, function, items, at, count);
 
 	if (!rc &&
@@ -259,60 +267,33 @@ static int wait_call(void *op, ft_deadline deadline)
 	return ft_future_wait_all(self->futures, (size_t)self->count, deadline);
 }
 
-/* The values of a chunk, from list[*at] on.  0, or -1 with an exception. */
-static int spread(PyObject *chunk, PyObject *list, Py_ssize_t *at)
+static int wait_one(void *future, ft_deadline deadline)
+{
+	return ft_future_wait(future, deadline);
+}
+
+/* The values of a chunk go into the list.  0, or -1 with an exception. */
+static int spread(struct core_result *self, PyObject *chunk)
 {
 	PyObject *fast = PySequence_Fast(chunk, "a chunk's results are no list");
 	Py_ssize_t count = fast ? PySequence_Fast_GET_SIZE(fast) : 0;
 
 	if (!fast)
 		return -1;
-	if (count > PyList_GET_SIZE(list) - *at) {
+	if (count > self->items - self->at) {
 		Py_DECREF(fast);
 		PyErr_SetString(PyExc_ValueError, "a chunk has more results than items");
 		return -1;
 	}
 	for (Py_ssize_t i = 0; i < count; i++)
-		PyList_SET_ITEM(list, (*at)++, Py_NewRef(PySequence_Fast_GET_ITEM(fast, i)));
+		PyList_SET_ITEM(self->list, self->at++,
+				Py_NewRef(PySequence_Fast_GET_ITEM(fast, i)));
 	Py_DECREF(fast);
 	return 0;
 }
 
-/* The list of all values, or with *failed the first chunk's exception. */
-static PyObject *gather(struct core_result *self, int *failed)
+static int settled(struct core_result *self, PyObject *value, int failed)
 {
-	PyObject *list = PyList_New(self->items), *chunk;
-	Py_ssize_t at = 0;
-	int rc = 0;
-
-	*failed = 0;
-	for (Py_ssize_t i = 0; list && !rc && i < self->count; i++) {
-		chunk = core_outcome(self->pool, self->futures[i], failed);
-		if (chunk && *failed) {
-			Py_DECREF(list);
-			return chunk;
-		}
-		rc = chunk ? spread(chunk, list, &at) : -1;
-		Py_XDECREF(chunk);
-	}
-	if (list && !rc && at == self->items)
-		return list;
-	Py_XDECREF(list);
-	return PyErr_Occurred() ? NULL : core_raise(-EINVAL);
-}
-
-/* Under `settling`.  0 or -1. */
-static int take_in(struct core_result *self)
-{
-	PyObject *value;
-	int failed;
-
-	if (is_settled(self))
-		return 0;
-	value =
-	    self->items < 0 ? core_outcome(self->pool, self->only, &failed) : gather(self, &failed);
-	if (!value)
-		return -1;
 	if (failed)
 		self->exception = value;
 	else
@@ -322,23 +303,93 @@ static int take_in(struct core_result *self)
 	return 0;
 }
 
+/* A chunk that has ended; if it has failed, so has everything.  0 or -1. */
+static int gather_one(struct core_result *self)
+{
+	int failed, rc;
+	PyObject *chunk = core_outcome(self->pool, self->futures[self->next], &failed);
+
+	if (!chunk)
+		return -1;
+	if (failed)
+		return settled(self, chunk, 1);
+	rc = spread(self, chunk);
+	Py_DECREF(chunk);
+	self->next++;
+	return rc;
+}
+
+/* Waits for all, or for each in its turn.  0, -errno, or -1 with an exception. */
+static int gather_wait(struct core_result *self, ft_deadline deadline)
+{
+	if (self->count > PIECES_MOST)
+		return self->next ? 0 : core_wait(wait_call, self, deadline, 0);
+	return core_wait(wait_one, self->futures[self->next], deadline, 0);
+}
+
+static int gather(struct core_result *self, ft_deadline deadline)
+{
+	int rc = 0;
+
+	if (!self->list)
+		self->list = PyList_New(self->items);
+	if (!self->list)
+		return -1;
+	while (!rc && !is_settled(self) && self->next < self->count) {
+		rc = gather_wait(self, deadline);
+		/* The first chunk that failed decides, but not before all have ended. */
+		if (!rc && ft_future_result(self->futures[self->next], NULL, NULL))
+			rc = core_wait(wait_call, self, deadline, 0);
+		if (!rc)
+			rc = gather_one(self);
+	}
+	if (rc || is_settled(self))
+		return rc;
+	if (self->at != self->items) {
+		core_raise(-EINVAL);
+		return -1;
+	}
+	settled(self, self->list, 0);
+	self->list = NULL;
+	return 0;
+}
+
+/* Under `settling`.  0, -errno, or -1 with an exception. */
+static int take_in(struct core_result *self, ft_deadline deadline)
+{
+	PyObject *value;
+	int failed, rc;
+
+	if (is_settled(self))
+		return 0;
+	if (self->items >= 0)
+		return gather(self, deadline);
+	rc = core_wait(wait_one, self->only, deadline, 0);
+	if (rc)
+		return rc;
+	value = core_outcome(self->pool, self->only, &failed);
+	return value ? settled(self, value, failed) : -1;
+}
+
 static int lock_call(void *lock, ft_deadline deadline)
 {
 	return ft_lock_acquire(lock, deadline);
 }
 
-/* All has ended.  0 or -1. */
-static int settle(struct core_result *self)
+/* Waits until all has ended, and takes the outcome in.  0, -errno, or -1 with an
+ * exception. */
+static int settle(struct core_result *self, ft_deadline deadline)
 {
-	int rc = core_wait(lock_call, &self->settling, FT_FOREVER, 0);
+	int rc;
 
-	if (rc) {
-		core_raise(rc);
-		return -1;
-	}
-	rc = take_in(self);
+	if (is_settled(self))
+		return 0;
+	rc = core_wait(lock_call, &self->settling, deadline, 0);
+	if (rc)
+		return rc;
+	rc = take_in(self, deadline);
 	ft_lock_release(&self->settling);
-	return rc;
+	return core_pool_start_failed() ? -1 : rc;
 }
 
 static void raise_timeout(void)
@@ -352,47 +403,43 @@ static void raise_timeout(void)
 	Py_XDECREF(module);
 }
 
-/* 1 when all has ended, 0 when time ran out, -1. */
-static int await_end(struct core_result *self, const char *name, PyObject *const *args,
-		     Py_ssize_t nargs, PyObject *kwnames)
+static PyObject *result_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+			    PyObject *kwnames)
 {
-	static const char *const names[] = {"timeout", NULL};
+	static const char *const names[] = { "timeout", NULL };
+	struct core_result *self = result_of(op);
 	PyObject *given[1];
 	ft_deadline deadline;
 	int rc;
 
-	if (core_args(name, names, 0, args, nargs, kwnames, given) ||
+	if (core_args("get", names, 0, args, nargs, kwnames, given) ||
 	    core_deadline(given[0], &deadline))
-		return -1;
-	if (is_settled(self) || !self->count)
-		return 1;
-	rc = core_wait(wait_call, self, deadline, 0);
-	if (core_pool_start_failed())
-		return -1;
-	if (rc && rc != -ETIMEDOUT)
-		core_raise(rc);
-	return !rc ? 1 : rc == -ETIMEDOUT ? 0 : -1;
-}
-
-static PyObject *result_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-			    PyObject *kwnames)
-{
-	struct core_result *self = result_of(op);
-	int rc = await_end(self, "get", args, nargs, kwnames);
-
-	if (!rc)
-		raise_timeout();
-	if (rc <= 0 || settle(self))
 		return NULL;
+	rc = settle(self, deadline);
+	if (rc == -ETIMEDOUT)
+		raise_timeout();
+	if (rc)
+		return core_raise(rc);
 	return self->value ? Py_NewRef(self->value) : core_outcome_raise(self->exception);
 }
 
 static PyObject *result_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 			     PyObject *kwnames)
 {
-	int rc = await_end(result_of(op), "wait", args, nargs, kwnames);
+	static const char *const names[] = { "timeout", NULL };
+	struct core_result *self = result_of(op);
+	PyObject *given[1];
+	ft_deadline deadline;
+	int rc = 0;
 
-	return rc < 0 ? NULL : Py_NewRef(Py_None);
+	if (core_args("wait", names, 0, args, nargs, kwnames, given) ||
+	    core_deadline(given[0], &deadline))
+		return NULL;
+	if (self->count && !is_settled(self))
+		rc = core_wait(wait_call, self, deadline, 0);
+	if (core_pool_start_failed())
+		return NULL;
+	return core_none(rc == -ETIMEDOUT ? 0 : rc);
 }
 
 /* 1, 0, or -1 with an exception. */
@@ -427,15 +474,17 @@ static PyObject *result_successful(PyObject *op, PyObject *unused)
 	(void)unused;
 	if (!rc)
 		PyErr_Format(PyExc_ValueError, "%R not ready", op);
-	if (rc <= 0 || settle(result_of(op)))
-		return NULL;
-	return PyBool_FromLong(result_of(op)->value != NULL);
+	if (rc > 0)
+		rc = settle(result_of(op), FT_FOREVER);
+	else
+		rc = -1;
+	return rc ? core_raise(rc) : PyBool_FromLong(result_of(op)->value != NULL);
 }
 
 PyObject *core_pool_apply(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
 	struct core_pool *self = (struct core_pool *)op;
-	struct core_result call = {.count = 1, .items = -1};
+	struct core_result call = { .count = 1, .items = -1 };
 	PyObject *value = NULL;
 	int rc, failed = 0;
 
@@ -456,35 +505,35 @@ PyObject *core_pool_apply(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 }
 
 static PyMethodDef result_methods[] = {
-    {"get", CORE_FAST(result_get),
-     "get($self, /, timeout=None)\n--\n\n"
-     "Waits, then returns the result or raises what the task raised.\n\n"
-     "Raises multiprocessing.TimeoutError after timeout seconds, and WorkerDiedError if the\n"
-     "worker died while it ran the task."},
-    {"wait", CORE_FAST(result_wait),
-     "wait($self, /, timeout=None)\n--\n\n"
-     "Waits until it has ended, for at most timeout seconds."},
-    {"ready", result_ready, METH_NOARGS,
-     "ready($self, /)\n--\n\nWhether the task has ended, well or not."},
-    {"successful", result_successful, METH_NOARGS,
-     "successful($self, /)\n--\n\n"
-     "Whether it ended without an exception.  Raises ValueError if it has not ended yet."},
-    {NULL, NULL, 0, NULL},
+	{ "get", CORE_FAST(result_get),
+	  "get($self, /, timeout=None)\n--\n\n"
+	  "Waits, then returns the result or raises what the task raised.\n\n"
+	  "Raises multiprocessing.TimeoutError after timeout seconds, and WorkerDiedError if the\n"
+	  "worker died while it ran the task." },
+	{ "wait", CORE_FAST(result_wait),
+	  "wait($self, /, timeout=None)\n--\n\n"
+	  "Waits until it has ended, for at most timeout seconds." },
+	{ "ready", result_ready, METH_NOARGS,
+	  "ready($self, /)\n--\n\nWhether the task has ended, well or not." },
+	{ "successful", result_successful, METH_NOARGS,
+	  "successful($self, /)\n--\n\n"
+	  "Whether it ended without an exception.  Raises ValueError if it has not ended yet." },
+	{ NULL, NULL, 0, NULL },
 };
 
 PyDoc_STRVAR(result_doc, "What will come of one or several tasks.\n\n"
 			 "Whoever waits for it drives the pool.");
 
 static PyType_Slot result_slots[] = {
-    {Py_tp_doc, (void *)result_doc},   {Py_tp_dealloc, result_dealloc},
-    {Py_tp_traverse, result_traverse}, {Py_tp_clear, result_clear},
-    {Py_tp_methods, result_methods},   {0, NULL},
+	{ Py_tp_doc, (void *)result_doc },   { Py_tp_dealloc, result_dealloc },
+	{ Py_tp_traverse, result_traverse }, { Py_tp_clear, result_clear },
+	{ Py_tp_methods, result_methods },   { 0, NULL },
 };
 
 PyType_Spec core_result_spec = {
-    .name = "freethreading._core.Result",
-    .basicsize = sizeof(struct core_result),
-    .flags =
-	Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = result_slots,
+	.name = "freethreading._core.Result",
+	.basicsize = sizeof(struct core_result),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE |
+		 Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = result_slots,
 };

@@ -143,8 +143,7 @@ static PyObject *seat_next_task(struct core_seat *self, ft_deadline deadline)
 	return task;
 }
 
-static PyObject *seat_next(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-			   PyObject *kwnames)
+static PyObject *seat_next(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
 	static const char *const names[] = { "timeout", NULL };
 	PyObject *given[1], *task;
@@ -286,19 +285,15 @@ static PyMemberDef seat_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
-PyDoc_STRVAR(seat_doc,
-	     "Seat(handle)\n--\n\n"
-	     "A worker's place at a Pool: where its tasks come from.\n\n"
-	     "handle: what the Pool gave to its start().  One thread at a time may use\n"
-	     "it.  Raises ValueError if it is no seat, or a taken one.");
+PyDoc_STRVAR(seat_doc, "Seat(handle)\n--\n\n"
+		       "A worker's place at a Pool: where its tasks come from.\n\n"
+		       "handle: what the Pool gave to its start().  One thread at a time may use\n"
+		       "it.  Raises ValueError if it is no seat, or a taken one.");
 
 static PyType_Slot seat_slots[] = {
-	{ Py_tp_doc, (void *)seat_doc },
-	{ Py_tp_new, seat_new },
-	{ Py_tp_dealloc, seat_dealloc },
-	{ Py_tp_methods, seat_methods },
-	{ Py_tp_members, seat_members },
-	{ 0, NULL },
+	{ Py_tp_doc, (void *)seat_doc }, { Py_tp_new, seat_new },
+	{ Py_tp_dealloc, seat_dealloc }, { Py_tp_methods, seat_methods },
+	{ Py_tp_members, seat_members }, { 0, NULL },
 };
 
 PyType_Spec core_seat_spec = {

@@ -9,27 +9,25 @@
 #include "module.h"
 
 struct core_seat {
-	PyObject_HEAD
-	PyObject *weakrefs; /* the interpreter's */
+	PyObject_HEAD PyObject *weakrefs; /* the interpreter's */
 	struct core_state *state;
 	_Atomic int busy;     /* 1: a thread is inside, and the rest below is its */
 	struct ft_seat *seat; /* NULL after close() */
 	struct ft_task *task; /* in hand, or NULL */
-	pid_t maker;          /* the process it belongs to: in a forked child, hands off */
+	pid_t maker;	      /* the process it belongs to: in a forked child, hands off */
 	PyObject **functions; /* of work(), by number; NULL what has not come yet */
-	size_t known;         /* room in it */
+	size_t known;	      /* room in it */
 };
 
 struct core_task {
-	PyObject_HEAD
-	PyObject *weakrefs; /* the interpreter's */
+	PyObject_HEAD PyObject *weakrefs; /* the interpreter's */
 	struct core_seat *seat;
 	uint64_t id, code;
 	void *data; /* the argument */
 	size_t size;
 	_Atomic Py_ssize_t views; /* buffers of the argument that are in use */
-	struct ft_task *task;     /* NULL after its end; under seat->busy */
-	PyObject *arg;            /* cache of what `arg` returns; under seat->busy */
+	struct ft_task *task;	  /* NULL after its end; under seat->busy */
+	PyObject *arg;		  /* cache of what `arg` returns; under seat->busy */
 };
 
 /* Arguments from this size on are shown as memoryviews. */

@@ -66,7 +66,7 @@ static int announce_from(PyObject *notify, PyObject *code, PyObject *group, stru
 
 	if (wanted < 0)
 		return -1;
-	*call = (struct ft_call){.flags = wanted ? FT_CALL_NOTIFY : 0};
+	*call = (struct ft_call){ .flags = wanted ? FT_CALL_NOTIFY : 0 };
 	if (code)
 		call->code = PyLong_AsUnsignedLongLong(code);
 	if (group && !PyErr_Occurred())
@@ -76,7 +76,7 @@ static int announce_from(PyObject *notify, PyObject *code, PyObject *group, stru
 
 PyObject *core_pool_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-	static const char *const names[] = {"payload", "notify", "user", "code", "group", NULL};
+	static const char *const names[] = { "payload", "notify", "user", "code", "group", NULL };
 	PyObject *given[5];
 	struct ft_call call;
 
@@ -126,8 +126,8 @@ static PyObject *submit_all(struct core_pool *self, PyObject *payloads, PyObject
 PyObject *core_pool_submit_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 				PyObject *kwnames)
 {
-	static const char *const names[] = {"payloads", "notify", "user_list",
-					    "code",	"group",  NULL};
+	static const char *const names[] = { "payloads", "notify", "user_list",
+					     "code",	 "group",  NULL };
 	PyObject *given[5], *payloads, *users = NULL, *list = NULL;
 	struct ft_call call;
 
@@ -172,8 +172,8 @@ static PyObject *raise_next(int rc)
 
 PyObject *core_pool_next(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-	static const char *const names[] = {"timeout", "group", NULL};
-	struct next_call next = {.pool = pool_of(op)->pool};
+	static const char *const names[] = { "timeout", "group", NULL };
+	struct next_call next = { .pool = pool_of(op)->pool };
 	struct core_pool *self = pool_of(op);
 	PyObject *given[2], *object;
 	ft_deadline deadline;
@@ -233,9 +233,9 @@ static int crowd_of(struct core_state *state, PyObject *tickets, struct crowd *c
 PyObject *core_pool_wait_all(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 			     PyObject *kwnames)
 {
-	static const char *const names[] = {"tickets", "timeout", NULL};
+	static const char *const names[] = { "tickets", "timeout", NULL };
 	PyObject *given[2], *tickets, *result = NULL;
-	struct crowd crowd = {NULL, 0};
+	struct crowd crowd = { NULL, 0 };
 	ft_deadline deadline;
 
 	if (core_args("wait_all", names, 1, args, nargs, kwnames, given) ||

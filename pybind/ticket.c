@@ -149,7 +149,7 @@ static int wait_call(void *future, ft_deadline deadline)
 static PyObject *ticket_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 			     PyObject *kwnames)
 {
-	static const char *const names[] = {"timeout", NULL};
+	static const char *const names[] = { "timeout", NULL };
 	PyObject *given[1];
 	ft_deadline deadline;
 	int rc;
@@ -297,72 +297,73 @@ static PyObject *ticket_worker_pid(PyObject *op, void *unused)
 }
 
 static PyMethodDef ticket_methods[] = {
-    {"wait", CORE_FAST(ticket_wait),
-     "wait($self, /, timeout=None)\n--\n\n"
-     "Waits until the task has ended: True if it has, False if time ran out first.\n\n"
-     "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
-     "all."},
-    {"done", ticket_done, METH_NOARGS,
-     "done($self, /)\n--\n\nTrue if the task has ended, well or not, or was cancelled."},
-    {"cancel", ticket_cancel, METH_NOARGS,
-     "cancel($self, /)\n--\n\n"
-     "True: the task will not run, and is done now.  False: it runs, or has ended."},
-    {"status", ticket_status, METH_NOARGS,
-     "status($self, /)\n--\n\n"
-     "How the task ended: 0, or the negative number that the worker gave, -ECANCELED, or\n"
-     "-EOWNERDEAD when the worker died.  Raises RuntimeError before the end."},
-    {"result", ticket_result, METH_NOARGS,
-     "result($self, /)\n--\n\n"
-     "What the worker replied: bytes, or from 64 KiB on a writable memoryview of the shared\n"
-     "memory itself, which keeps this ticket alive.  Empty if there was no reply.  Raises\n"
-     "RuntimeError before the end."},
-    {"outcome", ticket_outcome, METH_NOARGS,
-     "outcome($self, /)\n--\n\n"
-     "Of a call that Pool.ticket has submitted: (True, value) or (False, exception).  Once:\n"
-     "large values live in the result's memory, and take it away.  Raises RuntimeError\n"
-     "before the end."},
-    {"death", ticket_death, METH_NOARGS,
-     "death($self, /)\n--\n\n"
-     "How the worker died, after -EOWNERDEAD: (pid, signal or 0, exit status, name).  Raises\n"
-     "ValueError for any other task."},
-    {NULL, NULL, 0, NULL},
+	{ "wait", CORE_FAST(ticket_wait),
+	  "wait($self, /, timeout=None)\n--\n\n"
+	  "Waits until the task has ended: True if it has, False if time ran out first.\n\n"
+	  "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
+	  "all." },
+	{ "done", ticket_done, METH_NOARGS,
+	  "done($self, /)\n--\n\nTrue if the task has ended, well or not, or was cancelled." },
+	{ "cancel", ticket_cancel, METH_NOARGS,
+	  "cancel($self, /)\n--\n\n"
+	  "True: the task will not run, and is done now.  False: it runs, or has ended." },
+	{ "status", ticket_status, METH_NOARGS,
+	  "status($self, /)\n--\n\n"
+	  "How the task ended: 0, or the negative number that the worker gave, -ECANCELED, or\n"
+	  "-EOWNERDEAD when the worker died.  Raises RuntimeError before the end." },
+	{ "result", ticket_result, METH_NOARGS,
+	  "result($self, /)\n--\n\n"
+	  "What the worker replied: bytes, or from 64 KiB on a writable memoryview of the shared\n"
+	  "memory itself, which keeps this ticket alive.  Empty if there was no reply.  Raises\n"
+	  "RuntimeError before the end." },
+	{ "outcome", ticket_outcome, METH_NOARGS,
+	  "outcome($self, /)\n--\n\n"
+	  "Of a call that Pool.ticket has submitted: (True, value) or (False, exception).  Once:\n"
+	  "large values live in the result's memory, and take it away.  Raises RuntimeError\n"
+	  "before the end." },
+	{ "death", ticket_death, METH_NOARGS,
+	  "death($self, /)\n--\n\n"
+	  "How the worker died, after -EOWNERDEAD: (pid, signal or 0, exit status, name).  Raises\n"
+	  "ValueError for any other task." },
+	{ NULL, NULL, 0, NULL },
 };
 
 static PyGetSetDef ticket_getset[] = {
-    {"id", ticket_id, NULL, "The task's number in its pool, from 1.", NULL},
-    {"worker_pid", ticket_worker_pid, NULL,
-     "The process that ran the task or runs it; 0 if none has begun.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+	{ "id", ticket_id, NULL, "The task's number in its pool, from 1.", NULL },
+	{ "worker_pid", ticket_worker_pid, NULL,
+	  "The process that ran the task or runs it; 0 if none has begun.", NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
 };
 
 static PyMemberDef ticket_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(struct core_ticket, weakrefs), READONLY, NULL},
-    {"size", T_PYSSIZET, offsetof(struct core_ticket, size), READONLY,
-     "How many bytes the argument has, if Pool.ticket made it."},
-    {"user", T_OBJECT, offsetof(struct core_ticket, user), READONLY,
-     "What was given to submit() as user."},
-    {NULL, 0, 0, 0, NULL},
+	{ "__weaklistoffset__", T_PYSSIZET, offsetof(struct core_ticket, weakrefs), READONLY,
+	  NULL },
+	{ "size", T_PYSSIZET, offsetof(struct core_ticket, size), READONLY,
+	  "How many bytes the argument has, if Pool.ticket made it." },
+	{ "user", T_OBJECT, offsetof(struct core_ticket, user), READONLY,
+	  "What was given to submit() as user." },
+	{ NULL, 0, 0, 0, NULL },
 };
 
 PyDoc_STRVAR(ticket_doc, "A task that was given to a Pool.  Pool.submit makes them.\n\n"
 			 "Dropping the ticket does not stop the task; its result is dropped.");
 
 static PyType_Slot ticket_slots[] = {
-    {Py_tp_doc, (void *)ticket_doc},
-    {Py_tp_dealloc, ticket_dealloc},
-    {Py_tp_traverse, ticket_traverse},
-    {Py_tp_clear, ticket_clear},
-    {Py_tp_methods, ticket_methods},
-    {Py_tp_getset, ticket_getset},
-    {Py_tp_members, ticket_members},
-    {Py_bf_getbuffer, ticket_getbuffer},
-    {0, NULL},
+	{ Py_tp_doc, (void *)ticket_doc },
+	{ Py_tp_dealloc, ticket_dealloc },
+	{ Py_tp_traverse, ticket_traverse },
+	{ Py_tp_clear, ticket_clear },
+	{ Py_tp_methods, ticket_methods },
+	{ Py_tp_getset, ticket_getset },
+	{ Py_tp_members, ticket_members },
+	{ Py_bf_getbuffer, ticket_getbuffer },
+	{ 0, NULL },
 };
 
 PyType_Spec core_ticket_spec = {
-    .name = "freethreading._core.Ticket",
-    .basicsize = sizeof(struct core_ticket),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
-	     Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = ticket_slots,
+	.name = "freethreading._core.Ticket",
+	.basicsize = sizeof(struct core_ticket),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE |
+		 Py_TPFLAGS_DISALLOW_INSTANTIATION,
+	.slots = ticket_slots,
 };

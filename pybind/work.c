@@ -161,7 +161,7 @@ static PyObject *perform(struct core_seat *self, const struct helpers *helpers)
 {
 	uint64_t code = ft_task_code(self->task);
 	int kind = (int)(code & ((1 << CORE_KIND_BITS) - 1));
-	struct core_delivery delivery = {.take = take, .ctx = self->task};
+	struct core_delivery delivery = { .take = take, .ctx = self->task };
 	PyObject *function = NULL, *object, *value;
 
 	delivery.start = delivery.data = ft_task_arg(self->task, &delivery.size);
@@ -256,9 +256,12 @@ static void work_one(struct core_seat *self, const struct helpers *helpers)
 {
 	PyObject *value = perform(self, helpers);
 	int status = value ? reply_value(self, helpers, value) : reply_raised(self, helpers);
+	struct ft_task *task = self->task;
 
 	Py_XDECREF(value);
-	core_seat_end(self, status);
+	self->task = NULL;
+	/* Refused in a child that the function has forked, and so is the next. */
+	ft_task_end(task, status);
 }
 
 PyObject *core_seat_work(PyObject *op, PyObject *args)

@@ -196,7 +196,8 @@ FT_API void ft_future_free(struct ft_future *future);
 FT_API FT_NODISCARD int ft_seat_open(uint64_t handle, struct ft_seat **seat);
 
 /* The next task.  0; -EPIPE: the pool wants no more of this worker;
- * -ETIMEDOUT; -EINTR.  A task ends with ft_task_end. */
+ * -ETIMEDOUT; -EINTR; -ECHILD: in a child that a task has forked.  A task ends
+ * with ft_task_end. */
 FT_API FT_NODISCARD int ft_seat_next(struct ft_seat *seat, struct ft_task **task,
 				     ft_deadline deadline);
 

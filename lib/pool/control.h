@@ -44,6 +44,9 @@
  *                   seat no more, release; the     (acquire)
  *                   submitter: 0 before the next
  *   line.stolen     worker                         submitter: for looking
+ *   cpu, line.cpu   submitter, worker: where it    whoever spins: if the other one was
+ *                   has run last, + 1              there where he is, he is in its way;
+ *                                                  a hint, nothing hangs on it
  *
  * A worker may die between clearing somebody's idle bit and the call: after
  * each death the submitter calls everybody.
@@ -77,6 +80,7 @@ struct ft__line {
 	uint32_t holder;
 	uint32_t left;
 	uint32_t busy;
+	uint32_t cpu;
 	uint64_t stolen;
 };
 
@@ -91,6 +95,7 @@ struct ft__control {
 	uint32_t state FT__ALIGNED(FT__CACHE_LINE);
 	struct ft__bell bell FT__ALIGNED(FT__CACHE_LINE);
 	uint32_t watcher FT__ALIGNED(FT__CACHE_LINE);
+	uint32_t cpu FT__ALIGNED(FT__CACHE_LINE);
 	uint64_t idle[FT__SEATS_MAX / 64] FT__ALIGNED(FT__CACHE_LINE);
 	struct ft__line lines[] FT__ALIGNED(FT__CACHE_LINE);
 };

@@ -4,6 +4,7 @@
 
 #include <freethreading/arena.h>
 
+#include "os/affinity.h"
 #include "os/atomic.h"
 #include "pool/pool.h"
 
@@ -131,9 +132,11 @@ static void place(struct ft_pool *pool, struct ft_future *future, uint32_t seat)
 
 void ft__deal(struct ft_pool *pool)
 {
+	uint32_t *cpu = &pool->board.control->cpu, here = ft__cpu_here(), seat;
 	struct ft_future *future;
-	uint32_t seat;
 
+	if (ft__load32_relaxed(cpu) != here)
+		ft__store32_relaxed(cpu, here);
 	while ((future = pool->backlog.first) && pool->live < FT_POOL_WINDOW) {
 		if (!seat_find(pool, &seat))
 			return;

@@ -8,12 +8,17 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "os/affinity.h"
 #include "os/atomic.h"
 #include "os/clock.h"
 #include "os/futex.h"
 #include "pool/pool.h"
 #include "sync/wait.h"
 
+/* An answer that comes so soon, wake-ups included, is worth spinning for. */
+#define SOON_NS (FT__PATIENCE_NS * 3 / 2)
+/* Turns of a spin for each look at who is where. */
+#define TURNS_A_LOOK 16u
 /* How long a keeper takes for granted that somebody else drives the pool. */
 #define KEEP_NS INT64_C(50000000)
 
@@ -170,6 +175,21 @@ static int stand_aside(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadli
 	return rc;
 }
 
+/* Whether a worker has a task, and was last seen on this CPU: it does not run
+ * while we do. */
+static bool in_the_way(const struct ft_pool *pool)
+{
+	uint32_t here = ft__cpu_here();
+
+	for (uint32_t i = 0; here && i < pool->board.seats; i++) {
+		const struct ft__line *line = ft__board_line(&pool->board, i);
+		if (ft__load32_relaxed(&line->cpu) == here && ft__load32_relaxed(&line->busy) &&
+		    pool->chairs[i].member)
+			return true;
+	}
+	return false;
+}
+
 /* Results may come at once: a hand-over by cache line is far cheaper. */
 static bool spin(const struct ft_pool *pool, const struct ft__vigil *waiter, int64_t patience)
 {
@@ -180,7 +200,10 @@ static bool spin(const struct ft_pool *pool, const struct ft__vigil *waiter, int
 			ft__spin_end(&turn);
 			return true;
 		}
+		if (turn.turns % TURNS_A_LOOK == 0 && in_the_way(pool))
+			break;
 	}
+	ft__spin_end(&turn);
 	return false;
 }
 
@@ -226,7 +249,6 @@ static int lead(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline dead
 	ft__pool_unlock(pool);
 	bool stir = spin(pool, waiter, patience);
 	ft__pool_lock(pool);
-	pool->patience = ft__patience(pool->patience, stir);
 	waiter->asleep = false;
 	return stir ? 0 : doze(pool, waiter, deadline);
 }
@@ -252,6 +274,7 @@ int ft__wait(struct ft_pool *pool, struct ft__vigil *waiter, bool interruptible,
 	     ft_deadline deadline)
 {
 	bool heeds = interruptible && (pool->options.flags & FT_INTERRUPTIBLE);
+	int64_t since = 0;
 	int rc = 0;
 
 	ft__pool_lock(pool);
@@ -265,8 +288,14 @@ int ft__wait(struct ft_pool *pool, struct ft__vigil *waiter, bool interruptible,
 		/* What the last sleep said counts only after one more look. */
 		if (rc == -ETIMEDOUT || (rc == -EINTR && heeds))
 			break;
+		if (!since && waiter->mode == FT__BELL_EACH)
+			since = ft_now();
 		rc = look(pool, waiter, deadline);
 	}
+	/* How long it took, asleep or not: else two sides that wake each other would
+	 * never find out how soon they answer. */
+	if (!rc && since && !waiter->keeper)
+		pool->patience = ft__patience(pool->patience, ft_now() - since < SOON_NS);
 	leave(pool, waiter);
 	ft__pool_unlock(pool);
 	return rc;

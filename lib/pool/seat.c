@@ -8,10 +8,17 @@
 
 #include <freethreading/arena.h>
 
+#include "mem/arena.h"
 #include "mem/slot.h"
+#include "os/affinity.h"
 #include "os/atomic.h"
 #include "os/clock.h"
 #include "sync/wait.h"
+
+/* Turns of a spin for each look at who is where. */
+#define TURNS_A_LOOK 16u
+/* Work that comes so soon, wake-ups included, is worth spinning for. */
+#define SOON_NS (FT__PATIENCE_NS * 3 / 2)
 
 static int ticket_read(uint64_t handle, struct ft__ticket *ticket)
 {
@@ -148,6 +155,7 @@ static bool take_any(struct ft_seat *seat)
 	ft__store32_relaxed(&seat->line->busy, 0);
 	if (!find(seat))
 		return false;
+	ft__store32_relaxed(&seat->line->cpu, ft__cpu_here());
 	turn_away(seat);
 	return true;
 }
@@ -167,6 +175,14 @@ static bool worth_a_look(const struct ft_seat *seat, uint32_t state)
 	return ft__load32_seq_cst(&seat->board.control->state) != state || stirring(seat);
 }
 
+/* Whether the submitter was last seen on this CPU: it does not run while we do. */
+static bool in_the_way(const struct ft_seat *seat)
+{
+	uint32_t here = ft__cpu_here();
+
+	return here && ft__load32_relaxed(&seat->board.control->cpu) == here;
+}
+
 /* Only one idle worker of a pool watches for long: the others' CPUs are for
  * those who have work. */
 static bool watch(struct ft_seat *seat, uint32_t state)
@@ -175,10 +191,12 @@ static bool watch(struct ft_seat *seat, uint32_t state)
 	bool alone = ft__cas32_seq_cst(watcher, &nobody, seat->index + 1), stirs = false;
 	struct ft__spin spin = { .patience = alone ? seat->patience : 0 };
 
-	while (!stirs && ft__spin(&spin))
+	while (!stirs && ft__spin(&spin)) {
 		stirs = worth_a_look(seat, state);
+		if (spin.turns % TURNS_A_LOOK == 0 && in_the_way(seat))
+			break;
+	}
 	ft__spin_end(&spin);
-	seat->patience = ft__patience(seat->patience, stirs);
 	if (alone) /* nothing hangs on its order */
 		ft__store32_relaxed(watcher, 0);
 	return stirs;
@@ -190,7 +208,9 @@ static int rest(struct ft_seat *seat, uint32_t state, ft_deadline deadline)
 	const struct ft__control *control = seat->board.control;
 	int rc = 0;
 
-	if (deadline > 0 && watch(seat, state))
+	if (!seat->since)
+		seat->since = ft_now();
+	if (watch(seat, state))
 		return 0;
 	/* Acquire, with the submitter's +1: what it pushed before is seen. */
 	uint32_t call = ft__load32_acquire(&seat->line->call);
@@ -202,6 +222,14 @@ static int rest(struct ft_seat *seat, uint32_t state, ft_deadline deadline)
 	/* Whoever took the bit has called: its task must not wait for our next visit. */
 	bool called = !ft__board_take_idle_seat(&seat->board, seat->index);
 	return called && rc == -ETIMEDOUT ? 0 : rc;
+}
+
+/* How long this worker had nothing to do, asleep or not; as in lead.c. */
+static void learn(struct ft_seat *seat)
+{
+	if (seat->since)
+		seat->patience = ft__patience(seat->patience, ft_now() - seat->since < SOON_NS);
+	seat->since = 0;
 }
 
 static int seat_next(struct ft_seat *seat, ft_deadline deadline)
@@ -216,11 +244,16 @@ static int seat_next(struct ft_seat *seat, ft_deadline deadline)
 		uint32_t state = ft__load32_acquire(&control->state);
 		if (state == FT__CONTROL_TERMINATED)
 			return -EPIPE;
-		if (take_any(seat))
+		if (take_any(seat)) {
+			learn(seat);
 			return 0;
+		}
 		if (state == FT__CONTROL_CLOSING)
 			return -EPIPE;
 		settle_up(seat);
+		/* Who only asks is told at once, and is nobody to be called. */
+		if (deadline == FT_NOW)
+			return -ETIMEDOUT;
 		int rc = rest(seat, state, deadline);
 		if (rc)
 			return rc;
@@ -229,6 +262,8 @@ static int seat_next(struct ft_seat *seat, ft_deadline deadline)
 
 int ft_seat_next(struct ft_seat *seat, struct ft_task **task, ft_deadline deadline)
 {
+	if (ft__arena.forked)
+		return -ECHILD;
 	if (!seat || !task || seat->task.cell)
 		return -EINVAL;
 	int rc = seat_next(seat, deadline);

@@ -27,6 +27,7 @@ struct ft_seat {
 	uint32_t process;  /* the submitter's owner id */
 	uint32_t taken;    /* tasks, up to the quota */
 	int64_t patience;  /* sync/wait.h */
+	int64_t since;     /* when it ran out of work; 0: it has some */
 	bool owing;        /* something was done that a LAZY sleeper was not told */
 	struct ft_task task;
 	uint64_t walked[]; /* how far each seat's channel was looked through */

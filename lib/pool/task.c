@@ -138,6 +138,9 @@ int ft_task_end(struct ft_task *task, int status)
 {
 	if (!task || !task->cell || status > 0)
 		return -EINVAL;
+	/* A child that the task has forked is not its worker. */
+	if (ft__arena.forked)
+		return -ECHILD;
 	struct ft_seat *seat = task->seat;
 	struct ft__control *control = seat->board.control;
 	uint64_t *cells = ft__board_out(&seat->board, seat->index);

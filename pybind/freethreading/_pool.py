@@ -5,21 +5,13 @@ import functools
 import itertools
 import sys
 import threading
-from collections import deque
 from multiprocessing import TimeoutError, util
 
 from . import _base, _core, _member, _pickling, _spawner, _task
 
 __all__ = ["AsyncResult", "WorkerPool"]
 
-# How far the imap family runs ahead of its consumer: enough to keep workers
-# busy with tiny tasks, bounded in items and in bytes for everything else.
-_AHEAD_ITEMS = 1024
-_AHEAD_BYTES = 32 << 20
-
 _GRACE = 1.0  # seconds between SIGTERM and SIGKILL of a terminated worker
-
-_groups = itertools.count(1)
 
 
 class Notifier:
@@ -157,129 +149,16 @@ class _CallingResult:
         raise value
 
 
-class _Ahead:
-    """Feeds tasks of a lazy iterable to the pool, a bounded way ahead."""
-
-    def __init__(self, pool, function, iterable, chunksize, group):
-        self._pool = pool
-        self._function = function
-        self._chunks = _chunked(iterable, chunksize)
-        self._group = group
-        self._least = 2 * pool._workers + 1
-        self.count = self._bytes = 0
-        self.error = None
-        self.ended = False
-
-    def _has_room(self):
-        if self.count < self._least:
-            return True
-        return self.count < _AHEAD_ITEMS and self._bytes < _AHEAD_BYTES
-
-    def fill(self, accept):
-        while not self.ended and self._has_room():
-            try:
-                chunk = next(self._chunks)
-            except StopIteration:
-                self.ended = True
-                return
-            except BaseException as error:
-                self.ended, self.error = True, error
-                return
-            self._submit(chunk, accept)
-
-    def _submit(self, chunk, accept):
-        ticket = self._pool._ticket(_task.EACH, self._function, chunk, self._group)
-        self.count += 1
-        self._bytes += ticket.size
-        accept(ticket)
-
-    def taken(self, ticket):
-        self.count -= 1
-        self._bytes -= ticket.size
-
-
 def _chunked(iterable, size):
     iterator = iter(iterable)
     while chunk := tuple(itertools.islice(iterator, size)):
         yield chunk
 
 
-class IMapIterator:
-    """Results in the order of the iterable, as they are asked for."""
+class IMapIterator(_core.Flow):
+    """Results of ``imap`` and ``imap_unordered``, as they are asked for."""
 
-    _group = 0
-
-    def __init__(self, pool, function, iterable, chunksize):
-        self._pool = pool
-        self._ready = deque()  # outcomes of a chunk, not yet handed out
-        self._tickets = deque()
-        self._lock = threading.Lock()
-        self._ahead = _Ahead(pool, function, iterable, chunksize, self._group)
-        self._ahead.fill(self._tickets.append)
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return self.next()
-
-    def next(self, timeout=None):
-        """The next result; `multiprocessing.TimeoutError` if it takes longer
-        than `timeout` seconds.  An exception is raised at its item's turn, and
-        the iteration may go on after it."""
-        with self._lock:
-            if not self._ready:
-                self._take_chunk(timeout)
-            success, value = self._ready.popleft()
-        if success:
-            return value
-        raise value
-
-    def _take_chunk(self, timeout):
-        if self._ahead.count == 0:
-            self._end()
-        ticket = self._wait(timeout)
-        self._ahead.taken(ticket)
-        self._ahead.fill(self._tickets.append)
-        success, value = ticket.outcome()
-        self._ready.extend(value if success else [(False, value)])
-
-    def _end(self):
-        error, self._ahead.error = self._ahead.error, None
-        raise error or StopIteration
-
-    def _wait(self, timeout):
-        if not self._tickets[0].wait(timeout):
-            raise TimeoutError
-        return self._tickets.popleft()
-
-
-class IMapUnorderedIterator(IMapIterator):
-    """Results in the order of their completion."""
-
-    def __init__(self, pool, function, iterable, chunksize):
-        self._group = next(_groups)
-        super().__init__(pool, function, iterable, chunksize)
-
-    def _wait(self, timeout):
-        try:
-            ticket = self._pool._core.next(timeout, self._group)
-        except EOFError:
-            ticket = None
-        if ticket is None:
-            raise TimeoutError
-        self._tickets.remove(ticket)
-        return ticket
-
-    def __del__(self):
-        # What nobody will ask for any more must not wait in the pool.
-        for ticket in getattr(self, "_tickets", ()):
-            ticket.cancel()
-        try:
-            while self._pool._core.next(0, self._group) is not None:
-                pass
-        except (AttributeError, EOFError, ValueError):
-            pass  # never begun, or the pool is gone already
+    __slots__ = ()
 
 
 def _single(values):
@@ -305,10 +184,6 @@ class WorkerPool(_base.WorkerPool):
         self._finalizer = util.Finalize(
             self, _end, args=(self._core, self._members), exitpriority=15
         )
-
-    def _ticket(self, kind, function, items, group=0):
-        self._check_running()
-        return self._core.ticket(kind, function, items, None, group > 0, None, group)
 
     # -- what the base class asks for ----------------------------------------
 
@@ -353,8 +228,8 @@ class WorkerPool(_base.WorkerPool):
 
     def _imap(self, ordered, func, iterable, chunksize):
         _pickling.check(func=func)
-        kind = IMapIterator if ordered else IMapUnorderedIterator
-        return kind(self, func, iterable, chunksize)
+        ahead = min(2 * self._workers + 1, 1024)
+        return self._core.flow(IMapIterator, self, ordered, func, iterable, chunksize, ahead)
 
     def _close(self):
         self._core.close()
