@@ -50,16 +50,40 @@ _spawner = None
 _known = {}  # what the helper was told
 
 
+class _Elsewhere:
+    """The os module for a program whose folder is gone: its workers start where
+    it started, or at the root."""
+
+    @staticmethod
+    def getcwd():
+        first = process.ORIGINAL_DIR
+        return first if first and os.path.isdir(first) else "/"
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+def _standard_data(name):
+    from multiprocessing import spawn
+
+    try:
+        return spawn.get_preparation_data(name)
+    except FileNotFoundError:  # from os.getcwd()
+        spawn.os = _Elsewhere()
+        try:
+            return spawn.get_preparation_data(name)
+        finally:
+            spawn.os = os
+
+
 def _preparation_data(name):
     """What a worker needs to know of this program before it can unpickle
     anything: the standard library's own list, without its side effect of
     fixing the default start method."""
-    from multiprocessing import spawn
-
     default = _context._default_context
     before = default._actual_context
     try:
-        data = spawn.get_preparation_data(name)
+        data = _standard_data(name)
     finally:
         default._actual_context = before
     if before is None:
