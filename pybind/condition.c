@@ -110,6 +110,8 @@ static PyObject *condition_acquire(PyObject *op, PyObject *const *args, Py_ssize
 	PyObject *given[2];
 	ft_deadline deadline;
 
+	if (!nargs && !kwnames)
+		return take(op, FT_FOREVER);
 	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
 	    core_acquire_deadline((struct core_shared *)op, given, CORE_LOCK_USELESS,
 				  1, &deadline))

@@ -293,22 +293,6 @@ PyObject *core_raise_os(int rc, const char *what)
 	return raise_os(rc, what);
 }
 
-PyObject *core_none(int rc)
-{
-	if (rc < 0)
-		return core_raise(rc);
-	Py_RETURN_NONE;
-}
-
-PyObject *core_in_time(int rc)
-{
-	if (rc == 0)
-		Py_RETURN_TRUE;
-	if (rc == -ETIMEDOUT)
-		Py_RETURN_FALSE;
-	return core_raise(rc);
-}
-
 #if PY_VERSION_HEX >= 0x030c0000
 PyObject *core_exception_take(void)
 {
@@ -335,15 +319,10 @@ void core_exception_give(PyObject *exception)
 	Py_DECREF(exception);
 }
 
-int core_wait(core_call *call, void *ctx, ft_deadline deadline, int away)
+int core_wait_away(core_call *call, void *ctx, ft_deadline deadline)
 {
-	int rc = -ETIMEDOUT;
+	int rc;
 
-	if (!away) {
-		rc = call(ctx, FT_NOW);
-		if (rc != -ETIMEDOUT || deadline == FT_NOW)
-			return rc;
-	}
 	for (;;) {
 		Py_BEGIN_ALLOW_THREADS
 		rc = call(ctx, deadline);

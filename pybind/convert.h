@@ -6,6 +6,8 @@
 #ifndef FT_PYBIND_CONVERT_H
 #define FT_PYBIND_CONVERT_H
 
+#include <errno.h>
+
 #include "module.h"
 
 /* Sorts the arguments of a fast call into out[], one for each of `names` (NULL
@@ -43,10 +45,18 @@ PyObject *core_raise(int rc);
 PyObject *core_raise_os(int rc, const char *what);
 
 /* None for 0, else core_raise. */
-PyObject *core_none(int rc);
+static inline PyObject *core_none(int rc)
+{
+	return rc < 0 ? core_raise(rc) : Py_NewRef(Py_None);
+}
 
 /* True for 0, False for -ETIMEDOUT, else core_raise. */
-PyObject *core_in_time(int rc);
+static inline PyObject *core_in_time(int rc)
+{
+	if (rc == 0)
+		return Py_NewRef(Py_True);
+	return rc == -ETIMEDOUT ? Py_NewRef(Py_False) : core_raise(rc);
+}
 
 /* Takes the exception that is set, with its traceback, and sets it again. */
 PyObject *core_exception_take(void);
@@ -60,6 +70,18 @@ void core_exception_give(PyObject *exception);
  * long by themselves.
  */
 typedef int core_call(void *ctx, ft_deadline deadline);
-int core_wait(core_call *call, void *ctx, ft_deadline deadline, int away);
+int core_wait_away(core_call *call, void *ctx, ft_deadline deadline);
+
+/* Inline, so that the first try costs no more than the call itself. */
+static inline int core_wait(core_call *call, void *ctx, ft_deadline deadline, int away)
+{
+	if (!away) {
+		int rc = call(ctx, FT_NOW);
+
+		if (rc != -ETIMEDOUT || deadline == FT_NOW)
+			return rc;
+	}
+	return core_wait_away(call, ctx, deadline);
+}
 
 #endif

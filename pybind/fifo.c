@@ -6,29 +6,138 @@
 #include "convert.h"
 
 #define CHUNK 62u
+/* Looks at a guard that is held before its thread detaches to wait: a guard is
+ * held for some ten nanoseconds, unless its holder lost its CPU.  With a GIL
+ * nobody ever finds one held. */
+#define LOOKS 100
+#define LOOKS_AGAIN 4
+#define LOOK_AGAIN_NS 500
 
 struct core_fifo_chunk {
 	struct core_fifo_chunk *next; /* set by the producer that fills the chunk up */
 	PyObject *items[CHUNK];
 };
 
+/* ---- lines ---- */
+
+/* Why somebody waits; false: it need not. */
+typedef int is_blocked(struct core_fifo *fifo);
+
+/* Takes one of those who wait out of their number; false: there is none. */
+static int leave_line(struct core_fifo_line *line)
+{
+	uint32_t waiters = atomic_load(&line->waiters);
+
+	while (waiters)
+		if (atomic_compare_exchange_weak(&line->waiters, &waiters, waiters - 1))
+			return 1;
+	return 0;
+}
+
+static inline void wake_one(struct core_fifo_line *line)
+{
+	if (atomic_load(&line->waiters) && leave_line(line))
+		ft_semaphore_release(&line->tokens, 1);
+}
+
+static int token_call(void *line, ft_deadline deadline)
+{
+	return ft_semaphore_acquire(&((struct core_fifo_line *)line)->tokens, deadline);
+}
+
+/* Takes a token, whatever signals come: their handlers run later. */
+static void take_token(struct core_fifo_line *line)
+{
+	Py_BEGIN_ALLOW_THREADS while (token_call(line, FT_FOREVER) != 0);
+	Py_END_ALLOW_THREADS
+}
+
+/* Waits no longer.  If the caller is not in the number any more, its token is
+ * there or about to be; whoever gave that meant somebody to look. */
+static void retire(struct core_fifo *fifo, struct core_fifo_line *line, is_blocked *blocked)
+{
+	if (leave_line(line))
+		return;
+	take_token(line);
+	if (!blocked(fifo))
+		wake_one(line);
+}
+
+/* A short time in which the other side may do something, without detaching from the
+ * interpreter; with a GIL it could not.  It is looked at seldom: who puts many items
+ * in a row shall be slowed down little, and some are there then. */
+static int stays_blocked(struct core_fifo *fifo, is_blocked *blocked)
+{
+#ifdef Py_GIL_DISABLED
+	for (int look = 0; look < LOOKS_AGAIN; look++) {
+		ft_deadline until = ft_now() + LOOK_AGAIN_NS;
+
+		while (ft_now() < until)
+			;
+		if (!blocked(fifo))
+			return 0;
+	}
+#endif
+	return blocked(fifo);
+}
+
+/* Until it is worth another try: 0; -ETIMEDOUT; -EINTR with an exception. */
+static int wait_in(struct core_fifo *fifo, struct core_fifo_line *line, is_blocked *blocked,
+		   ft_deadline deadline)
+{
+	int rc = 0;
+
+	if (deadline == FT_NOW)
+		return -ETIMEDOUT;
+	if (!stays_blocked(fifo, blocked))
+		return 0;
+	atomic_fetch_add(&line->waiters, 1);
+	if (blocked(fifo)) {
+		rc = core_wait(token_call, line, deadline, 1);
+		if (!rc)
+			return 0;
+	}
+	retire(fifo, line, blocked);
+	return rc;
+}
+
 /* ---- guards ---- */
 
-static void guard_enter(struct core_fifo_side *side)
+static inline int guard_try(struct core_fifo_side *side, uint64_t *turns)
 {
-	/* Never -EINTR for good, and not to be held while we attach again: that may
-	 * be never, at the end of the program. */
-	while (ft_lock_acquire(&side->guard, FT_NOW) != 0) {
-		Py_BEGIN_ALLOW_THREADS
-		if (ft_lock_acquire(&side->guard, FT_FOREVER) == 0)
-			ft_lock_release(&side->guard);
-		Py_END_ALLOW_THREADS
+	*turns = atomic_load_explicit(&side->turns, memory_order_relaxed);
+	/* Acquire: pairs with guard_leave(). */
+	return !(*turns & 1) &&
+	       atomic_compare_exchange_strong_explicit(&side->turns, turns, *turns + 1,
+						       memory_order_acquire, memory_order_relaxed);
+}
+
+/* With so many turns.  Whoever wakes those who wait for turns does it after. */
+static inline void guard_leave(struct core_fifo_side *side, uint64_t turns)
+{
+	atomic_store(&side->turns, turns);
+	wake_one(&side->guard);
+}
+
+static void guard_wait(struct core_fifo_side *side, uint64_t *turns)
+{
+	for (int looks = 0; !guard_try(side, turns); looks++) {
+		if (looks < LOOKS)
+			continue;
+		atomic_fetch_add(&side->guard.waiters, 1);
+		if ((atomic_load(&side->turns) & 1) || !leave_line(&side->guard))
+			take_token(&side->guard);
 	}
 }
 
-static void guard_leave(struct core_fifo_side *side)
+/* Says how many turns there were. */
+static inline uint64_t guard_enter(struct core_fifo_side *side)
 {
-	ft_lock_release(&side->guard);
+	uint64_t turns;
+
+	if (!guard_try(side, &turns))
+		guard_wait(side, &turns);
+	return turns;
 }
 
 /* ---- chunks ---- */
@@ -49,12 +158,17 @@ static void chunk_drop(struct core_fifo *fifo, struct core_fifo_chunk *chunk)
 	PyMem_RawFree(atomic_exchange(&fifo->spare, chunk));
 }
 
+static void line_init(struct core_fifo_line *line)
+{
+	ft_semaphore_init(&line->tokens, 0, 0, FT_PRIVATE | FT_INTERRUPTIBLE);
+}
+
 int core_fifo_init(struct core_fifo *fifo, uint64_t limit)
 {
-	ft_lock_init(&fifo->put.guard, FT_PRIVATE);
-	ft_lock_init(&fifo->get.guard, FT_PRIVATE);
-	ft_semaphore_init(&fifo->put.tokens, 0, 0, FT_PRIVATE | FT_INTERRUPTIBLE);
-	ft_semaphore_init(&fifo->get.tokens, 0, 0, FT_PRIVATE | FT_INTERRUPTIBLE);
+	line_init(&fifo->put.guard);
+	line_init(&fifo->put.room);
+	line_init(&fifo->get.guard);
+	line_init(&fifo->get.room);
 	fifo->limit = limit;
 	fifo->put.chunk = fifo->get.chunk = chunk_new(fifo);
 	return fifo->put.chunk ? 0 : -ENOMEM;
@@ -71,40 +185,52 @@ void core_fifo_free(struct core_fifo *fifo)
 
 /* ---- the list ---- */
 
-static int append(struct core_fifo *fifo, PyObject *item)
+/* Under the guard.  With this many puts there is no room. */
+static inline int lacks_room(struct core_fifo *fifo, uint64_t puts)
 {
 	struct core_fifo_side *side = &fifo->put;
-	uint64_t puts = atomic_load_explicit(&side->done, memory_order_relaxed);
 
-	if (fifo->limit && puts - side->known >= fifo->limit) {
-		side->known = atomic_load_explicit(&fifo->get.done, memory_order_acquire);
-		if (puts - side->known >= fifo->limit)
-			return -ETIMEDOUT;
-	}
+	if (!fifo->limit || puts - side->others < fifo->limit)
+		return 0;
+	/* Acquire: pairs with guard_leave() of a consumer. */
+	side->others = atomic_load_explicit(&fifo->get.turns, memory_order_acquire) / 2;
+	return puts - side->others >= fifo->limit;
+}
+
+/* Under the guard: where the next item goes; NULL: no memory. */
+static inline PyObject **slot_new(struct core_fifo *fifo)
+{
+	struct core_fifo_side *side = &fifo->put;
+
 	if (side->index == CHUNK) {
 		struct core_fifo_chunk *next = chunk_new(fifo);
 
 		if (!next)
-			return -ENOMEM;
+			return NULL;
 		side->chunk->next = next;
 		side->chunk = next;
 		side->index = 0;
 	}
-	side->chunk->items[side->index++] = Py_NewRef(item);
-	atomic_store(&side->done, puts + 1);
-	return 0;
+	return &side->chunk->items[side->index++];
 }
 
-static int shift(struct core_fifo *fifo, PyObject **item)
+/* Under the guard.  After this many gets there is nothing. */
+static inline int lacks_items(struct core_fifo *fifo, uint64_t gets)
 {
 	struct core_fifo_side *side = &fifo->get;
-	uint64_t gets = atomic_load_explicit(&side->done, memory_order_relaxed);
 
-	if (gets == side->known) {
-		side->known = atomic_load_explicit(&fifo->put.done, memory_order_acquire);
-		if (gets == side->known)
-			return -ETIMEDOUT;
-	}
+	if (gets != side->others)
+		return 0;
+	/* Acquire: pairs with guard_leave() of a producer. */
+	side->others = atomic_load_explicit(&fifo->put.turns, memory_order_acquire) / 2;
+	return gets == side->others;
+}
+
+/* Under the guard, and there is one: where the oldest item is. */
+static inline PyObject **slot_oldest(struct core_fifo *fifo)
+{
+	struct core_fifo_side *side = &fifo->get;
+
 	if (side->index == CHUNK) {
 		struct core_fifo_chunk *empty = side->chunk;
 
@@ -112,160 +238,104 @@ static int shift(struct core_fifo *fifo, PyObject **item)
 		side->index = 0;
 		chunk_drop(fifo, empty);
 	}
-	*item = side->chunk->items[side->index++];
-	atomic_store(&side->done, gets + 1);
-	return 0;
+	return &side->chunk->items[side->index++];
 }
 
-/* ---- waiting ---- */
+/* ---- putting ---- */
+
+static int try_put(struct core_fifo *fifo, PyObject *item)
+{
+	uint64_t turns = guard_enter(&fifo->put);
+	PyObject **slot;
+
+	if (lacks_room(fifo, turns / 2)) {
+		guard_leave(&fifo->put, turns);
+		return -ETIMEDOUT;
+	}
+	slot = slot_new(fifo);
+	if (!slot) {
+		guard_leave(&fifo->put, turns);
+		return -ENOMEM;
+	}
+	*slot = Py_NewRef(item);
+	guard_leave(&fifo->put, turns + 2);
+	wake_one(&fifo->get.room);
+	return 0;
+}
 
 static int is_full(struct core_fifo *fifo)
 {
 	/* In this order: a get in between makes it look full, not empty, and sees
 	 * that we wait. */
-	uint64_t gets = atomic_load(&fifo->get.done);
+	uint64_t gets = atomic_load(&fifo->get.turns) / 2;
 
-	return fifo->limit && atomic_load(&fifo->put.done) - gets >= fifo->limit;
-}
-
-static int is_empty(struct core_fifo *fifo)
-{
-	return atomic_load(&fifo->put.done) == atomic_load(&fifo->get.done);
-}
-
-/* Takes one of those who wait out of their number; false: there is none. */
-static int take_waiter(struct core_fifo_side *side)
-{
-	uint32_t waiters = atomic_load(&side->waiters);
-
-	while (waiters)
-		if (atomic_compare_exchange_weak(&side->waiters, &waiters, waiters - 1))
-			return 1;
-	return 0;
-}
-
-static void wake_one(struct core_fifo_side *side)
-{
-	if (take_waiter(side))
-		ft_semaphore_release(&side->tokens, 1);
-}
-
-static int token_call(void *side, ft_deadline deadline)
-{
-	return ft_semaphore_acquire(&((struct core_fifo_side *)side)->tokens, deadline);
-}
-
-/* No longer waits.  If it is not in the number any more its token is there, or
- * about to be; whoever gave that meant somebody to look. */
-static void retire(struct core_fifo *fifo, struct core_fifo_side *side,
-		   int (*blocked)(struct core_fifo *fifo))
-{
-	int rc;
-
-	if (take_waiter(side))
-		return;
-	Py_BEGIN_ALLOW_THREADS
-	do
-		rc = ft_semaphore_acquire(&side->tokens, FT_FOREVER);
-	while (rc == -EINTR);
-	Py_END_ALLOW_THREADS
-	if (!blocked(fifo))
-		wake_one(side);
-}
-
-/* Until it is worth another try: 0; -ETIMEDOUT; -EINTR with an exception. */
-static int wait_until(struct core_fifo *fifo, struct core_fifo_side *side,
-		      int (*blocked)(struct core_fifo *fifo), ft_deadline deadline)
-{
-	int rc = 0;
-
-	if (deadline == FT_NOW)
-		return -ETIMEDOUT;
-	atomic_fetch_add(&side->waiters, 1);
-	if (blocked(fifo)) {
-		rc = core_wait(token_call, side, deadline, 1);
-		if (!rc)
-			return 0;
-	}
-	retire(fifo, side, blocked);
-	return rc;
-}
-
-/* ---- both sides ---- */
-
-static int try_put(struct core_fifo *fifo, PyObject *item)
-{
-	int rc;
-
-	guard_enter(&fifo->put);
-	rc = append(fifo, item);
-	guard_leave(&fifo->put);
-	if (!rc)
-		wake_one(&fifo->get);
-	return rc;
+	return fifo->limit && core_fifo_puts(fifo) - gets >= fifo->limit;
 }
 
 int core_fifo_put(struct core_fifo *fifo, PyObject *item, ft_deadline deadline)
 {
-	int rc, waited = 0;
+	int rc = try_put(fifo, item), waited = 0;
 
-	for (;;) {
-		rc = try_put(fifo, item);
-		if (rc != -ETIMEDOUT || waited)
-			return rc;
-		waited = wait_until(fifo, &fifo->put, is_full, deadline);
-		if (waited == -EINTR)
-			return waited;
+	while (rc == -ETIMEDOUT && !waited) {
+		waited = wait_in(fifo, &fifo->put.room, is_full, deadline);
+		rc = waited == -EINTR ? waited : try_put(fifo, item);
 	}
+	return rc;
 }
+
+/* ---- getting ---- */
 
 static int try_get(struct core_fifo *fifo, PyObject **item)
 {
-	int rc;
+	uint64_t turns = guard_enter(&fifo->get);
 
-	guard_enter(&fifo->get);
-	rc = shift(fifo, item);
-	guard_leave(&fifo->get);
-	if (!rc && fifo->limit)
-		wake_one(&fifo->put);
-	return rc;
+	if (lacks_items(fifo, turns / 2)) {
+		guard_leave(&fifo->get, turns);
+		return -ETIMEDOUT;
+	}
+	*item = *slot_oldest(fifo);
+	guard_leave(&fifo->get, turns + 2);
+	if (fifo->limit)
+		wake_one(&fifo->put.room);
+	return 0;
+}
+
+static int is_empty(struct core_fifo *fifo)
+{
+	return core_fifo_puts(fifo) == atomic_load(&fifo->get.turns) / 2;
 }
 
 int core_fifo_get(struct core_fifo *fifo, PyObject **item, ft_deadline deadline)
 {
-	int rc, waited = 0;
+	int rc = try_get(fifo, item), waited = 0;
 
-	for (;;) {
-		rc = try_get(fifo, item);
-		if (rc != -ETIMEDOUT || waited)
-			return rc;
-		waited = wait_until(fifo, &fifo->get, is_empty, deadline);
-		if (waited == -EINTR)
-			return waited;
+	while (rc == -ETIMEDOUT && !waited) {
+		waited = wait_in(fifo, &fifo->get.room, is_empty, deadline);
+		rc = waited == -EINTR ? waited : try_get(fifo, item);
 	}
+	return rc;
 }
+
+/* ---- what is in it ---- */
 
 uint64_t core_fifo_size(struct core_fifo *fifo)
 {
-	uint64_t gets = atomic_load(&fifo->get.done), puts, before;
+	uint64_t gets = atomic_load(&fifo->get.turns) / 2, puts, before;
 
 	do {
 		before = gets;
-		puts = atomic_load(&fifo->put.done);
-		gets = atomic_load(&fifo->get.done);
+		puts = core_fifo_puts(fifo);
+		gets = atomic_load(&fifo->get.turns) / 2;
 	} while (gets != before);
 	return puts - gets;
 }
-
-/* ---- for the collector ---- */
 
 int core_fifo_traverse(struct core_fifo *fifo, visitproc visit, void *arg)
 {
 	struct core_fifo_chunk *chunk = fifo->get.chunk;
 	uint32_t index = fifo->get.index;
-	uint64_t left = atomic_load(&fifo->put.done) - atomic_load(&fifo->get.done);
 
-	for (; left; left--) {
+	for (uint64_t left = core_fifo_size(fifo); left; left--) {
 		if (index == CHUNK) {
 			chunk = chunk->next;
 			index = 0;

@@ -3,28 +3,33 @@
  * What Queue and SimpleQueue for threads are made of: references to objects, first
  * in, first out, any number of producers and consumers.
  *
- * Items lie in a list of chunks.  Two numbers only grow: `puts` and `gets`; what
- * is between them is in the queue.  Producers change the list at its tail, one at
- * a time, consumers at its head, one at a time; so that one of each side work at
- * the same time and meet only in these numbers.
+ * Items lie in a list of chunks.  Two numbers only grow, puts and gets; what is
+ * between them is in the queue.  Producers change the list at its tail, one at a
+ * time, consumers at its head, one at a time; so that one of each side work at the
+ * same time, and meet only in these numbers.  Each number has its side's guard as
+ * its lowest bit:
  *
- *   field       who writes                        partner
- *   puts        producer, under its guard,        consumer: acquire load before it
- *               after the item                    reads the item
- *   gets        consumer, under its guard,        producer: acquire load before it
- *               after it took the item            calls it full
- *   waiters     who is about to wait: +1 before   who puts or gets: looks after its
- *               its last look at puts or gets     store of puts or gets (seq_cst on
- *                                                 both sides: one sees the other);
- *                                                 takes 1 away and gives a token
- *   tokens      a semaphore                       who waits takes one.  Who waits
- *                                                 is in waiters, or has a token.
+ *   turns      meaning                     who leaves it, and how
+ *   2n         n puts (gets), guard free   who comes: CAS to 2n + 1
+ *   2n + 1     n puts (gets), guard held   its holder: stores 2n + 2, the committing
+ *                                          store, or 2n if nothing was done
+ *
+ * Lines are of threads that wait: for the guard, or for the other side to put or
+ * get.  Whoever waits is either in its line's `waiters` or has a token:
+ *
+ *   field     who writes                          partner
+ *   waiters   who waits: + 1 before its last      who stores turns: loads it after
+ *             look at turns; who wakes it: - 1    that (seq_cst on both sides, so that
+ *             before it gives a token             one of both sees the other)
+ *   tokens    who wakes, who waits                a semaphore
+ *
+ * A token means "look again", and never more: what somebody was woken for it tries
+ * to get like everybody else.
  *
  * Guards are held by threads that are attached to the interpreter, stay so, and
- * run no Python code meanwhile.  So a collection, which stops all others at
- * points where they may detach, finds no list half-changed; neither does a
- * finalizer, a signal handler or a forked child.  Who waits is detached, and has
- * no guard; what it was woken for it tries to get like everybody else.
+ * run no Python code meanwhile; who waits is detached, and holds none.  So a
+ * collection, which stops the others at points where they may detach, finds no
+ * list half-changed; neither does a finalizer, a signal handler or a forked child.
  */
 #ifndef FT_PYBIND_FIFO_H
 #define FT_PYBIND_FIFO_H
@@ -35,37 +40,44 @@
 
 struct core_fifo_chunk;
 
-/* One side of the queue, and those who wait for the other to do something.
- * Aligned so that the sides do not share a cache line. */
-struct core_fifo_side {
-	struct ft_lock guard;
-	struct core_fifo_chunk *chunk; /* under the guard */
-	uint32_t index;                /* the next item's in the chunk; under the guard */
+struct core_fifo_line {
 	_Atomic uint32_t waiters;
-	uint64_t known;        /* the other side's number, as last seen; under the guard */
-	_Atomic uint64_t done; /* puts or gets */
 	struct ft_semaphore tokens;
+};
+
+/* Apart by more than a cache line: what one side writes does not slow the other. */
+struct core_fifo_side {
+	_Atomic uint64_t turns;	       /* table above */
+	struct core_fifo_chunk *chunk; /* under the guard, as all up to `others` */
+	uint32_t index;		       /* in the chunk, of the next item */
+	uint64_t others;	       /* the other side's number, as last seen */
+	struct core_fifo_line guard;   /* who wait for the guard */
+	struct core_fifo_line room;    /* who wait for the other side */
 	char apart[64];
 };
 
 struct core_fifo {
 	struct core_fifo_side put, get;
 	_Atomic(struct core_fifo_chunk *) spare; /* an empty one, for who needs one next */
-	uint64_t limit;                          /* of items; 0: none; const */
+	uint64_t limit;				 /* of items; 0: none; const */
 };
 
 /* 0 or -errno.  All zero bytes is a fifo that needs nothing but core_fifo_free. */
 int core_fifo_init(struct core_fifo *fifo, uint64_t limit);
 void core_fifo_free(struct core_fifo *fifo);
 
-/* 0; -ETIMEDOUT: full; -ENOMEM.  -EINTR: a signal handler has raised. */
+/* 0; -ETIMEDOUT: full; -ENOMEM; -EINTR: a signal handler has raised. */
 int core_fifo_put(struct core_fifo *fifo, PyObject *item, ft_deadline deadline);
 
 /* The oldest item, the reference being the caller's now: 0; -ETIMEDOUT: empty;
  * -EINTR: as above. */
 int core_fifo_get(struct core_fifo *fifo, PyObject **item, ft_deadline deadline);
 
-/* Exact at some moment during the call. */
+/* Items ever put; and those in it, exact at some moment during the call. */
+static inline uint64_t core_fifo_puts(struct core_fifo *fifo)
+{
+	return atomic_load(&fifo->put.turns) / 2;
+}
 uint64_t core_fifo_size(struct core_fifo *fifo);
 
 /* For the collector. */

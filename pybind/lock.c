@@ -61,6 +61,8 @@ static PyObject *lock_acquire(PyObject *op, PyObject *const *args, Py_ssize_t na
 	PyObject *given[2];
 	ft_deadline deadline;
 
+	if (!nargs && !kwnames)
+		return core_lock_take((struct core_shared *)op, FT_FOREVER);
 	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
 	    core_acquire_deadline((struct core_shared *)op, given, CORE_LOCK_USELESS,
 				  1, &deadline))

@@ -30,8 +30,7 @@ static int bounded_init(void *block, uint32_t flags, void *ctx)
 	uint32_t value = *(uint32_t *)ctx;
 	struct ft_semaphore *semaphore = block;
 	/* The library has no name for a bound of 0, which is of no use but legal. */
-	int rc = ft_semaphore_init(semaphore, value, value ? value : 1,
-				   flags);
+	int rc = ft_semaphore_init(semaphore, value, value ? value : 1, flags);
 
 	if (!rc)
 		semaphore->max = value;
@@ -103,6 +102,8 @@ static PyObject *semaphore_acquire(PyObject *op, PyObject *const *args, Py_ssize
 	PyObject *given[2];
 	ft_deadline deadline;
 
+	if (!nargs && !kwnames)
+		return semaphore_take(op, FT_FOREVER);
 	if (core_args("acquire", names, 0, args, nargs, kwnames, given) ||
 	    core_acquire_deadline((struct core_shared *)op, given,
 				  "can't specify timeout for non-blocking acquire", 0, &deadline))
@@ -119,8 +120,8 @@ static PyObject *semaphore_give(PyObject *op, uint32_t n)
 		rc = ft_semaphore_release(self->block, n);
 	if (rc == -EOVERFLOW)
 		PyErr_SetString(PyExc_ValueError,
-				self->threads ? "Semaphore released too many times" :
-						"semaphore or lock released too many times");
+				self->threads ? "Semaphore released too many times"
+					      : "semaphore or lock released too many times");
 	return core_none(rc);
 }
 
@@ -209,35 +210,32 @@ static PyObject *bounded_reduce(PyObject *op, PyObject *unused)
 	return core_shared_reduce(op, &core_bounded_semaphore_kind);
 }
 
-static PyMethodDef semaphore_methods[] = {
-	{ "acquire", CORE_FAST(semaphore_acquire),
-	  "acquire($self, /, blocking=True, timeout=None)\n--\n\n"
-	  "Takes a unit, and says whether it did.\n\n"
-	  "blocking: False asks once and returns at once; timeout is then ignored.\n"
-	  "timeout: the longest wait for a unit in seconds; None waits for ever, a negative\n"
-	  "number not at all.  Python's signal handlers run during the wait." },
-	{ "release", CORE_FAST(semaphore_release),
-	  "release($self, /, n=1)\n--\n\n"
-	  "Gives n units, whoever took them, and wakes as many who wait.  Raises ValueError, and\n"
-	  "gives none, if there would be more units than there may be." },
-	{ "get_value", semaphore_get_value, METH_NOARGS,
-	  "get_value($self, /)\n--\n\nThe free units at some moment during the call." },
-	{ "__enter__", semaphore_enter, METH_NOARGS,
-	  "__enter__($self, /)\n--\n\nTakes a unit, waiting for ever; returns True." },
-	{ "__exit__", CORE_EXIT(semaphore_exit),
-	  "__exit__($self, /, *args)\n--\n\nGives a unit." },
-	{ "__reduce__", semaphore_reduce, METH_NOARGS,
-	  "__reduce__($self, /)\n--\n\n"
-	  "Pickles the semaphore's handle: the copy is the same semaphore." },
+/* Each type has its own: to call an inherited method costs a walk along the bases. */
+#define METHODS(reduce) \
+	{ "acquire", CORE_FAST(semaphore_acquire), \
+	  "acquire($self, /, blocking=True, timeout=None)\n--\n\n" \
+	  "Takes a unit, and says whether it did.\n\n" \
+	  "blocking: False asks once and returns at once; between threads a timeout is then a\n" \
+	  "ValueError, between processes it is ignored.\n" \
+	  "timeout: the longest wait for a unit in seconds; None waits for ever, a negative\n" \
+	  "number not at all.  Python's signal handlers run during the wait." }, \
+	{ "release", CORE_FAST(semaphore_release), \
+	  "release($self, /, n=1)\n--\n\n" \
+	  "Gives n units, whoever took them, and wakes as many who wait.  Raises ValueError,\n" \
+	  "and gives none, if there would be more units than there may be." }, \
+	{ "get_value", semaphore_get_value, METH_NOARGS, \
+	  "get_value($self, /)\n--\n\nThe free units at some moment during the call." }, \
+	{ "__enter__", semaphore_enter, METH_NOARGS, \
+	  "__enter__($self, /)\n--\n\nTakes a unit, waiting for ever; returns True." }, \
+	{ "__exit__", CORE_EXIT(semaphore_exit), \
+	  "__exit__($self, /, *args)\n--\n\nGives a unit." }, \
+	{ "__reduce__", reduce, METH_NOARGS, \
+	  "__reduce__($self, /)\n--\n\n" \
+	  "Pickles the semaphore's handle: the copy is the same semaphore." }, \
 	{ NULL, NULL, 0, NULL },
-};
 
-static PyMethodDef bounded_methods[] = {
-	{ "__reduce__", bounded_reduce, METH_NOARGS,
-	  "__reduce__($self, /)\n--\n\n"
-	  "Pickles the semaphore's handle: the copy is the same semaphore." },
-	{ NULL, NULL, 0, NULL },
-};
+static PyMethodDef semaphore_methods[] = { METHODS(semaphore_reduce) };
+static PyMethodDef bounded_methods[] = { METHODS(bounded_reduce) };
 
 static PyMemberDef semaphore_members[] = {
 	CORE_SHARED_MEMBERS,

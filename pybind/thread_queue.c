@@ -11,8 +11,8 @@
 struct core_thread_queue {
 	struct core_shared base;
 	long long maxsize;
-	_Atomic uint64_t dealt; /* items answered by task_done, at most fifo.put.done */
-	struct ft_event done;   /* set when there were as many; cleared by who waits */
+	_Atomic uint64_t dealt; /* items answered by task_done, at most as many as were put */
+	struct ft_event done;	/* set when there were as many; cleared by who waits */
 	struct core_fifo fifo;
 };
 
@@ -73,13 +73,14 @@ static PyObject *put_item(PyObject *op, PyObject *item, ft_deadline deadline)
 	return core_none(rc);
 }
 
-static PyObject *queue_put(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-			   PyObject *kwnames)
+static PyObject *queue_put(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
 	static const char *const names[] = { "item", "block", "timeout", NULL };
 	ft_deadline deadline = FT_FOREVER;
 	PyObject *given[3];
 
+	if (nargs == 1 && !kwnames)
+		return put_item(op, args[0], FT_FOREVER);
 	if (core_args("put", names, 1, args, nargs, kwnames, given))
 		return NULL;
 	if (queue_of(op)->maxsize > 0 && core_queue_deadline(given[1], given[2], &deadline))
@@ -107,13 +108,14 @@ static PyObject *get_item(PyObject *op, ft_deadline deadline)
 	return core_raise(rc);
 }
 
-static PyObject *queue_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-			   PyObject *kwnames)
+static PyObject *queue_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
 	static const char *const names[] = { "block", "timeout", NULL };
 	PyObject *given[2];
 	ft_deadline deadline;
 
+	if (!nargs && !kwnames)
+		return get_item(op, FT_FOREVER);
 	if (core_args("get", names, 0, args, nargs, kwnames, given) ||
 	    core_queue_deadline(given[0], given[1], &deadline))
 		return NULL;
@@ -154,7 +156,7 @@ static int all_dealt(struct core_thread_queue *self)
 {
 	uint64_t dealt = atomic_load(&self->dealt);
 
-	return atomic_load(&self->fifo.put.done) == dealt;
+	return core_fifo_puts(&self->fifo) == dealt;
 }
 
 static PyObject *queue_task_done(PyObject *op, PyObject *unused)
@@ -164,7 +166,7 @@ static PyObject *queue_task_done(PyObject *op, PyObject *unused)
 
 	(void)unused;
 	do {
-		if (dealt == atomic_load(&self->fifo.put.done)) {
+		if (dealt == core_fifo_puts(&self->fifo)) {
 			PyErr_SetString(PyExc_ValueError, "task_done() called too many times");
 			return NULL;
 		}

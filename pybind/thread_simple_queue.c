@@ -49,6 +49,11 @@ static void simple_queue_dealloc(PyObject *op)
 	core_shared_dealloc(op);
 }
 
+static PyObject *simple_queue_put_nowait(PyObject *op, PyObject *item)
+{
+	return core_none(core_fifo_put(fifo_of(op), item, FT_NOW));
+}
+
 /* There is always room: block and timeout are as good as anything else. */
 static PyObject *simple_queue_put(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 				  PyObject *kwnames)
@@ -56,14 +61,11 @@ static PyObject *simple_queue_put(PyObject *op, PyObject *const *args, Py_ssize_
 	static const char *const names[] = { "item", "block", "timeout", NULL };
 	PyObject *given[3];
 
+	if (nargs == 1 && !kwnames)
+		return simple_queue_put_nowait(op, args[0]);
 	if (core_args("put", names, 1, args, nargs, kwnames, given))
 		return NULL;
 	return core_none(core_fifo_put(fifo_of(op), given[0], FT_NOW));
-}
-
-static PyObject *simple_queue_put_nowait(PyObject *op, PyObject *item)
-{
-	return core_none(core_fifo_put(fifo_of(op), item, FT_NOW));
 }
 
 static PyObject *get_item(PyObject *op, ft_deadline deadline)
@@ -85,6 +87,8 @@ static PyObject *simple_queue_get(PyObject *op, PyObject *const *args, Py_ssize_
 	PyObject *given[2];
 	ft_deadline deadline;
 
+	if (!nargs && !kwnames)
+		return get_item(op, FT_FOREVER);
 	if (core_args("get", names, 0, args, nargs, kwnames, given) ||
 	    core_queue_deadline(given[0], given[1], &deadline))
 		return NULL;

@@ -14,7 +14,7 @@
  * The word (a futex):
  *
  *   bits 0-29  OWNER    who holds it: a thread's owner id (FT_SHARED) or its
- *                       tid (FT_PRIVATE); 0: free
+ *                       number (FT_PRIVATE), which it keeps across fork(); 0: free
  *   bit 30     DIED     the owner named by OWNER died holding it
  *   bit 31     WAITERS  somebody may be parked on the word
  *

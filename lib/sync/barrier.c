@@ -211,7 +211,7 @@ static void repair(struct visit *visit)
 static int outlast(struct visit *visit, uint64_t generation, ft_deadline deadline)
 {
 	struct ft_barrier *barrier = visit->barrier;
-	struct ft__spin spin = { 0 };
+	struct ft__spin spin = ft__spin_start(deadline);
 	int rc = 0;
 
 	for (;;) {
@@ -224,7 +224,7 @@ static int outlast(struct visit *visit, uint64_t generation, ft_deadline deadlin
 			repair(visit);
 			continue;
 		}
-		if (!(seen & FT_BARRIER_SLEEPERS) && deadline > 0 && ft__spin(&spin))
+		if (deadline > 0 && ft__spin_beside(&spin, seen & FT_BARRIER_SLEEPERS))
 			continue;
 		ft__spin_end(&spin);
 		if (!(seen & FT_BARRIER_SLEEPERS) &&
@@ -232,7 +232,7 @@ static int outlast(struct visit *visit, uint64_t generation, ft_deadline deadlin
 			continue;
 		rc = ft__park(&barrier->word, seen | FT_BARRIER_SLEEPERS, barrier->flags, deadline);
 	}
-	ft__spin_end(&spin);
+	ft__spin_over(&spin, over(barrier, generation));
 	return over(barrier, generation) ? 0 : rc;
 }
 

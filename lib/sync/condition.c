@@ -175,7 +175,6 @@ static int sleep_on(const struct visit *visit, ft_deadline deadline)
 
 int ft_condition_park(struct ft_condition_hold *hold, ft_deadline deadline)
 {
-	struct ft__spin spin = { 0 };
 	struct visit visit;
 
 	if (!hold || !hold->armed)
@@ -185,6 +184,9 @@ int ft_condition_park(struct ft_condition_hold *hold, ft_deadline deadline)
 
 	if (rc != 0)
 		return rc;
+
+	struct ft__spin spin = ft__spin_start(deadline);
+
 	for (;;) {
 		/* Acquire: pairs with the CAS of who notifies. */
 		uint32_t seen = ft__load32_acquire(&visit.node->word);
@@ -198,7 +200,7 @@ int ft_condition_park(struct ft_condition_hold *hold, ft_deadline deadline)
 		ft__spin_end(&spin);
 		rc = sleep_on(&visit, deadline);
 	}
-	ft__spin_end(&spin);
+	ft__spin_over(&spin, rc == 0);
 	return rc;
 }
 

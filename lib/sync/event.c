@@ -120,27 +120,29 @@ static bool released(uint32_t came, uint32_t seen)
 
 int ft_event_wait(struct ft_event *event, ft_deadline deadline)
 {
-	struct ft__spin spin = { .patience = ft__my_patience };
 	int rc = 0;
 
 	if (!event)
 		return -EINVAL;
 
 	uint32_t came = ft__load32_acquire(&event->word), seen = came; /* pairs with raise() */
-	ft_deadline since = released(came, seen) || deadline <= 0 ? FT_FOREVER : ft_now();
+
+	if (released(came, seen))
+		return 0;
+
+	struct ft__spin spin = ft__spin_start(deadline);
 
 	while (!released(came, seen) && rc == 0) {
 		if (ft__passed(deadline)) {
 			rc = -ETIMEDOUT;
-		} else if (!(seen & FT_EVENT_WAITERS) && ft__spin(&spin)) {
+		} else if (ft__spin_beside(&spin, seen & FT_EVENT_WAITERS)) {
 			seen = ft__load32_acquire(&event->word); /* pairs with raise() */
 		} else {
 			ft__spin_end(&spin);
 			rc = sleep_on(event, &seen, deadline);
 		}
 	}
-	ft__spin_end(&spin);
-	ft__waited(since, released(came, seen));
+	ft__spin_over(&spin, released(came, seen));
 	return released(came, seen) ? 0 : rc;
 }
 

@@ -7,9 +7,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "os/atomic.h"
 #include "os/clock.h"
@@ -28,23 +25,16 @@ enum manner {
 	UNNOTED, /* must not park: a wake-up that died with it would be lost */
 };
 
-static FT__THREAD uint32_t tid; /* 0: not asked for yet */
+static FT__THREAD uint32_t number; /* 0: none yet */
 
-static void forget_tid(void)
+uint32_t ft__thread_number(void)
 {
-	tid = 0;
-}
+	static uint32_t numbers; /* atomic, private: given out so far */
 
-__attribute__((constructor)) static void watch_forks(void)
-{
-	pthread_atfork(NULL, NULL, forget_tid);
-}
-
-static uint32_t my_tid(void)
-{
-	if (FT__UNLIKELY(!tid))
-		tid = (uint32_t)syscall(SYS_gettid);
-	return tid;
+	while (FT__UNLIKELY(!number))
+		/* Only to be different: no other memory hangs on it. */
+		number = (ft__add32_seq_cst(&numbers, 1) + 1) & FT_LOCK_OWNER_MASK;
+	return number;
 }
 
 /* Who the caller is on this lock's word; *self is NULL for private locks. */
@@ -52,7 +42,7 @@ static int identify(const struct ft_lock *lock, uint32_t *me, struct ft__self **
 {
 	*self = NULL;
 	if (!ft__flags_shared(lock->flags)) {
-		*me = my_tid();
+		*me = ft__thread_number();
 		return 0;
 	}
 
@@ -146,8 +136,7 @@ static int turn(struct ft_lock *lock, uint32_t *mine, enum manner manner, struct
 		return take(lock, seen, *mine);
 	if (owner_of(seen) == owner_of(*mine) && !(lock->flags & FT_LOCK_UNOWNED))
 		return -EDEADLK;
-	/* Who was parked, or sees that somebody is, would only take the CPU away. */
-	if (!((seen | *mine) & FT_LOCK_WAITERS) && deadline > 0 && ft__spin(spin))
+	if (deadline > 0 && ft__back_off(spin, (seen | *mine) & FT_LOCK_WAITERS))
 		return -EAGAIN;
 	if (owner_gone(lock, seen))
 		return take(lock, seen, *mine);
@@ -160,12 +149,12 @@ static int turn(struct ft_lock *lock, uint32_t *mine, enum manner manner, struct
 	 * was ours too, and a late drop may have taken it. */
 	if (manner != UNNOTED)
 		*mine |= FT_LOCK_WAITERS;
+	ft__spin_anew(spin);
 	return rc ? rc : -EAGAIN;
 }
 
 static int acquire(struct ft_lock *lock, uint32_t me, enum manner manner, ft_deadline deadline)
 {
-	struct ft__spin spin = { 0 };
 	uint32_t seen = 0;
 	int rc;
 
@@ -174,10 +163,13 @@ static int acquire(struct ft_lock *lock, uint32_t me, enum manner manner, ft_dea
 		return 0;
 	if (ft__passed(deadline))
 		deadline = FT_NOW;
+
+	struct ft__spin spin = ft__spin_start(deadline);
+
 	do {
 		rc = turn(lock, &me, manner, &spin, deadline);
 	} while (rc == -EAGAIN);
-	ft__spin_end(&spin);
+	ft__spin_over(&spin, rc == 0 || rc == -EOWNERDEAD);
 	return rc;
 }
 
@@ -274,7 +266,7 @@ int ft_lock_mine(const struct ft_lock *lock)
 		return 0;
 
 	/* Who never registered holds no shared lock. */
-	uint32_t me = ft__flags_shared(lock->flags) ? ft__self_tls.owner : my_tid();
+	uint32_t me = ft__flags_shared(lock->flags) ? ft__self_tls.owner : ft__thread_number();
 
 	return me && owner_of(ft__load32_relaxed(&lock->word)) == me;
 }
@@ -286,7 +278,7 @@ pid_t ft_lock_died(const struct ft_lock *lock)
 
 int ft__lock_enter(struct ft_lock *lock, ft_deadline deadline)
 {
-	uint32_t me = ft__flags_shared(lock->flags) ? ft__self_tls.owner : my_tid();
+	uint32_t me = ft__flags_shared(lock->flags) ? ft__self_tls.owner : ft__thread_number();
 
 	return acquire(lock, me, NOTED, deadline);
 }

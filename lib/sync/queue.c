@@ -295,24 +295,21 @@ int ft_queue_destroy(struct ft_queue *queue)
 	return 0;
 }
 
-/* Somebody on another CPU may be about to put, or to get: while nobody is parked,
- * wait a little without the lock for the size to leave `at`.  Says since when,
- * FT_FOREVER if there was nothing to wait for. */
-static ft_deadline spin_while(const struct ft_queue *queue, uint64_t at,
-			      const struct ft_queue_wait *wait, ft_deadline deadline)
+/* Somebody on another CPU may be about to put, or to get: wait a little without the
+ * lock for the size to leave `at`. */
+static struct ft__spin spin_while(const struct ft_queue *queue, uint64_t at,
+				  const struct ft_queue_wait *wait, ft_deadline deadline)
 {
-	struct ft__spin spin = { .patience = ft__my_patience };
+	struct ft__spin spin = { 0 };
 
 	if (deadline <= 0 || ft__load64_relaxed(&queue->size) != at)
-		return FT_FOREVER;
-
-	ft_deadline since = ft_now();
-
+		return spin;
+	spin = ft__spin_start(deadline);
 	while (ft__load64_relaxed(&queue->size) == at && !ft__load32_relaxed(&queue->closed) &&
-	       !ft__load32_relaxed(&wait->tokens) && ft__spin(&spin))
+	       ft__spin_beside(&spin, ft__load32_relaxed(&wait->tokens)))
 		;
 	ft__spin_end(&spin);
-	return since;
+	return spin;
 }
 
 /* Under the lock: waits until there is room. */
@@ -332,10 +329,10 @@ static int put(struct visit *visit, struct ft__block *block, ft_deadline deadlin
 {
 	struct ft_queue *queue = visit->queue;
 	struct debt debt = no_debt;
-	ft_deadline since = FT_FOREVER;
+	struct ft__spin spin = { 0 };
 
 	if (queue->maxsize)
-		since = spin_while(queue, queue->maxsize, &queue->not_full, deadline);
+		spin = spin_while(queue, queue->maxsize, &queue->not_full, deadline);
 	enter(queue);
 
 	int rc = make_room(queue, deadline);
@@ -345,7 +342,7 @@ static int put(struct visit *visit, struct ft__block *block, ft_deadline deadlin
 	if (rc == 0)
 		debt = owe(&queue->not_empty);
 	leave(queue, debt);
-	ft__waited(since, rc == 0);
+	ft__spin_over(&spin, rc == 0);
 	return rc;
 }
 
@@ -414,7 +411,7 @@ static int get(struct visit *visit, struct ft__block **block, ft_deadline deadli
 {
 	struct ft_queue *queue = visit->queue;
 	struct debt debt = no_debt;
-	ft_deadline since = spin_while(queue, 0, &queue->not_empty, deadline);
+	struct ft__spin spin = spin_while(queue, 0, &queue->not_empty, deadline);
 
 	enter(queue);
 
@@ -425,7 +422,7 @@ static int get(struct visit *visit, struct ft__block **block, ft_deadline deadli
 	if (rc == 0)
 		debt = owe(&queue->not_full);
 	leave(queue, debt);
-	ft__waited(since, rc == 0);
+	ft__spin_over(&spin, rc == 0);
 	return rc;
 }
 

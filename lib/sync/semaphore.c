@@ -115,12 +115,13 @@ static int turn(struct visit *visit, bool *slept, struct ft__spin *spin, ft_dead
 	}
 	if (!*slept && deadline <= 0)
 		return -ETIMEDOUT;
-	if (!*slept && !(seen & WAITERS) && ft__spin(spin))
+	if (ft__spin_beside(spin, *slept || (seen & WAITERS)))
 		return -EAGAIN;
 
 	int rc = park(visit, seen, deadline);
 
 	*slept = true;
+	ft__spin_anew(spin);
 	return rc ? rc : -EAGAIN;
 }
 
@@ -137,7 +138,6 @@ static bool take(struct ft_semaphore *semaphore)
 
 int ft_semaphore_acquire(struct ft_semaphore *semaphore, ft_deadline deadline)
 {
-	struct ft__spin spin = { 0 };
 	struct visit visit;
 	bool slept = false;
 
@@ -150,10 +150,13 @@ int ft_semaphore_acquire(struct ft_semaphore *semaphore, ft_deadline deadline)
 		return rc;
 	if (ft__passed(deadline))
 		deadline = FT_NOW;
+
+	struct ft__spin spin = ft__spin_start(deadline);
+
 	do {
 		rc = turn(&visit, &slept, &spin, deadline);
 	} while (rc == -EAGAIN);
-	ft__spin_end(&spin);
+	ft__spin_over(&spin, rc == 0);
 	end(&visit);
 	return rc;
 }

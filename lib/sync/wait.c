@@ -15,12 +15,20 @@
 
 #define BUDGET_NS INT64_C(4000)   /* less than a futex wake-up takes */
 #define ACTIVE_NS INT64_C(100000) /* FT_WAIT_POLICY=active */
+#define WAKES_NS INT64_C(150000)  /* two wake-ups, on a machine that was idle */
+#define WAITS_A_TRY 8u            /* doubled for each failure */
+#define FAILURES_MAX 5u
+#define BACK_OFF_NS INT64_C(2000) /* at first; then doubled */
+#define BACK_OFF_MOST 4u          /* times */
+#define BACK_OFF_BUDGETS 4        /* what a spin may take, times this */
 #define TURNS_A_LOOK 8u           /* turns for each look at the clock */
 
 static int64_t budget;     /* const after load; 0: never spin */
 static uint32_t most;      /* const after load: CPUs that may spin at a time */
-FT__THREAD int64_t ft__my_patience;
 static uint32_t spinners;  /* atomic, private: threads in a spin loop now */
+static FT__THREAD int64_t my_patience;
+static FT__THREAD uint32_t my_waits;    /* towards the next try */
+static FT__THREAD uint32_t my_failures; /* of tries, up to FAILURES_MAX */
 
 static void forget_spinners(void)
 {
@@ -53,30 +61,54 @@ __attribute__((constructor)) static void choose(void)
 	pthread_atfork(NULL, NULL, forget_spinners);
 }
 
-static bool begin(struct ft__spin *spin)
+static bool begin(struct ft__spin *spin, int64_t least)
 {
 	if (budget == 0 || ft__load32_relaxed(&spinners) >= most)
 		return false;
 	/* Only a limit on how many: no other memory hangs on the count. */
 	ft__add32_seq_cst(&spinners, 1);
-	spin->until = ft_now() + (spin->patience > budget ? spin->patience : budget);
+	spin->until = ft_now() + (spin->patience > least ? spin->patience : least);
 	spin->turns = 0;
 	return true;
 }
 
+/* Begun, at the latest now. */
+static bool begun(struct ft__spin *spin, int64_t least)
+{
+	if (spin->until == 0 && !begin(spin, least))
+		spin->until = -1;
+	return spin->until > 0;
+}
+
+static bool give_up(struct ft__spin *spin)
+{
+	ft__spin_end(spin);
+	spin->spent = true;
+	return false;
+}
+
 bool ft__spin(struct ft__spin *spin)
 {
-	if (spin->until < 0)
+	if (!begun(spin, budget))
 		return false;
-	if (spin->until == 0 && !begin(spin)) {
-		spin->until = -1;
-		return false;
-	}
 	ft__cpu_relax();
-	if (++spin->turns % TURNS_A_LOOK == 0 && ft_now() >= spin->until) {
-		ft__spin_end(spin);
+	if (++spin->turns % TURNS_A_LOOK == 0 && ft_now() >= spin->until)
+		return give_up(spin);
+	return true;
+}
+
+bool ft__back_off(struct ft__spin *spin, bool parked)
+{
+	if ((parked && spin->patience == 0) || !begun(spin, budget * BACK_OFF_BUDGETS))
 		return false;
-	}
+
+	ft_deadline now = ft_now(), until = now + (BACK_OFF_NS << spin->turns);
+
+	if (now >= spin->until)
+		return give_up(spin);
+	spin->turns += spin->turns < BACK_OFF_MOST;
+	while (ft_now() < until)
+		ft__cpu_relax();
 	return true;
 }
 
@@ -85,6 +117,43 @@ void ft__spin_end(struct ft__spin *spin)
 	if (spin->until > 0)
 		ft__add32_seq_cst(&spinners, (uint32_t)-1);
 	spin->until = -1;
+}
+
+struct ft__spin ft__spin_start(ft_deadline deadline)
+{
+	if (deadline <= 0)
+		return (struct ft__spin){ 0 };
+	return (struct ft__spin){ .patience = my_patience, .since = ft_now() };
+}
+
+static void learn_with_patience(bool in_vain)
+{
+	my_waits = 0;
+	if (in_vain) {
+		my_patience = 0;
+		my_failures += my_failures < FAILURES_MAX;
+	} else {
+		my_failures /= 2;
+	}
+}
+
+static void learn_without(int64_t took)
+{
+	if (took >= WAKES_NS || ++my_waits < WAITS_A_TRY << my_failures)
+		return;
+	my_waits = 0;
+	my_patience = FT__PATIENCE_NS;
+}
+
+void ft__spin_over(struct ft__spin *spin, bool answered)
+{
+	ft__spin_end(spin);
+	if (!spin->since)
+		return;
+	if (spin->patience > 0 && spin->turns)
+		learn_with_patience(spin->spent);
+	else if (answered && (spin->spent || !spin->turns))
+		learn_without(ft_now() - spin->since);
 }
 
 int ft__park(const uint32_t *word, uint32_t expected, uint32_t flags, ft_deadline deadline)

@@ -3,9 +3,10 @@
  * The wait policy: how long to spin before parking, in one place.  Floor 2.
  *
  * Spinning pays only while a hand-off by cache line (about 0.15 µs) is likely
- * sooner than a futex wake (10-60 µs): with more than one usable CPU, nobody
- * parked on the word yet, and fewer spinners than CPUs.  FT_WAIT_POLICY says
- * passive (never spin), active (spin longer) or nothing (the default).
+ * sooner than a futex wake (10-60 µs): with more than one usable CPU, fewer
+ * spinners than CPUs, and nobody parked on the word yet, or else a thread that was
+ * answered soon of late.  FT_WAIT_POLICY says passive (never spin), active (spin
+ * longer) or nothing (the default).
  */
 #ifndef FT_SYNC_WAIT_H
 #define FT_SYNC_WAIT_H
@@ -15,12 +16,12 @@
 
 #include <freethreading/base.h>
 
-#include "os/compiler.h"
-
 struct ft__spin {
-	int64_t until; /* 0: not started; -1: over */
+	int64_t until;    /* 0: not started; -1: over */
 	int64_t patience; /* ns that are worth it here, if more than the policy's */
+	ft_deadline since; /* when the wait began; 0: not by ft__spin_start */
 	uint32_t turns;
+	bool spent; /* a spin came to its end and to nothing */
 };
 
 /* The patience of a place where answers often come within what one small Python
@@ -32,25 +33,45 @@ static inline int64_t ft__patience(int64_t before, bool answered)
 	return answered ? FT__PATIENCE_NS : before / 2;
 }
 
-/* The calling thread's own, for objects that remember none.  `since` is when it
- * came to wait, FT_FOREVER if it need not; what counts is how long it took, the
- * sleep included: else two that answer each other, each asleep when the other
- * has done its part, would go on like that. */
-extern FT__THREAD int64_t ft__my_patience;
-static inline void ft__waited(ft_deadline since, bool answered)
-{
-	if (since == FT_FOREVER)
-		return;
-	/* More in steps, less by halves: among many, a wait is fast by chance. */
-	if (!answered || ft_now() - since >= FT__PATIENCE_NS)
-		ft__my_patience /= 2;
-	else if (ft__my_patience < FT__PATIENCE_NS)
-		ft__my_patience += FT__PATIENCE_NS / 8;
-}
+/*
+ * The calling thread's own patience, for objects that remember none: it is there,
+ * FT__PATIENCE_NS, or it is not, 0.
+ *
+ *   a spin with patience was answered     it stays
+ *   a spin with patience was in vain      it goes
+ *   a wait without it, but answered       it comes back for a try: after 8 of them,
+ *   within two wake-ups                   more after each try in vain, up to 256
+ *
+ * The tries are because of two that answer each other: each finds the other asleep,
+ * and sleeps itself while that wakes up, although both have a CPU.  If they share
+ * one, the tries fail, and become rare.  FT_NOW waits not at all, and teaches nothing.
+ */
+struct ft__spin ft__spin_start(ft_deadline deadline);
+
+/* The wait is over: ft__spin_end, and what is to be learned from it. */
+void ft__spin_over(struct ft__spin *spin, bool answered);
 
 /* One turn of a spin loop: true: look at the word again; false: park now, it
  * stays false until ft__spin_end. */
 bool ft__spin(struct ft__spin *spin);
+
+/* The same where somebody may be parked on the word: that can be the mark of one
+ * who has left.  Only a thread that is answered soon spins then. */
+static inline bool ft__spin_beside(struct ft__spin *spin, bool parked)
+{
+	return (!parked || spin->patience > 0) && ft__spin(spin);
+}
+
+/* After a park that came to nothing: a hopeful thread, being awake, spins anew. */
+static inline void ft__spin_anew(struct ft__spin *spin)
+{
+	if (spin->patience > 0 && spin->until < 0)
+		spin->until = 0;
+}
+
+/* The same for what others have only for moments: looks seldom, so that they get
+ * through many of these at full speed meanwhile, and longer. */
+bool ft__back_off(struct ft__spin *spin, bool parked);
 
 /* The loop was left: the thread counts as a spinner no more.  Does nothing when
  * ft__spin said so itself, or was never called. */

@@ -18,6 +18,7 @@
 #include "os/atomic.h"
 #include "os/clock.h"
 #include "sync/journal.h"
+#include "sync/lock.h"
 #include "sync/queue.h"
 
 #define MS INT64_C(1000000)
@@ -93,7 +94,7 @@ struct helper {
 	int (*run)(void *arg);
 	void *arg;
 	int rc;
-	uint32_t tid, owner, done; /* atomic */
+	uint32_t tid, owner, number, done; /* atomic */
 };
 
 static inline void *helper_main(void *arg)
@@ -103,6 +104,7 @@ static inline void *helper_main(void *arg)
 	ft__store32_seq_cst(&helper->tid, (uint32_t)syscall(SYS_gettid));
 	helper->rc = helper->run(helper->arg);
 	ft__store32_seq_cst(&helper->owner, ft__self_tls.owner);
+	ft__store32_seq_cst(&helper->number, ft__thread_number());
 	ft__store32_seq_cst(&helper->done, 1);
 	return NULL;
 }

@@ -17,11 +17,6 @@ static uint32_t word(const struct ft_lock *lock)
 	return ft__load32_seq_cst(&lock->word);
 }
 
-static uint32_t my_tid(void)
-{
-	return (uint32_t)syscall(SYS_gettid);
-}
-
 static uint32_t my_owner(void)
 {
 	struct ft__self *self;
@@ -132,7 +127,7 @@ static void words_of_a_private_lock(void **state)
 
 	(void)state;
 	assert_int_equal(ft_lock_init(&lock, FT_PRIVATE), 0);
-	plain(&lock, my_tid());
+	plain(&lock, ft__thread_number());
 }
 
 static void words_and_notes_of_a_shared_lock(void **state)
@@ -163,7 +158,7 @@ static void contended(struct ft_lock *lock, bool is_shared)
 	UNTIL(word(lock) == (me | W) && helper_asleep(&helper));
 	assert_int_equal(ft_lock_release(lock), 0);
 	assert_int_equal(helper_join(&helper), 0);
-	other = is_shared ? helper.owner : helper.tid;
+	other = is_shared ? helper.owner : helper.number;
 	/* It was parked, so it keeps WAITERS: somebody else may be, too. */
 	if (!is_shared)
 		assert_int_equal(word(lock), other | W);
@@ -206,7 +201,7 @@ static void deadlines(void **state)
 	struct ft_lock lock;
 	struct wait wait = { .lock = &lock, .ns = 30 * MS };
 	struct helper helper;
-	uint32_t me = my_tid();
+	uint32_t me = ft__thread_number();
 
 	(void)state;
 	ft_lock_init(&lock, FT_PRIVATE);
@@ -520,9 +515,11 @@ static int in_a_plain_child(void *lock)
 	REQUIRE(ft_lock_acquire(lock, FT_NOW) == -ECHILD);
 	REQUIRE(ft_lock_release(lock) == -ECHILD);
 	REQUIRE(!ft_lock_mine(lock));
+	/* A private lock was copied with its thread, who holds it here as well. */
+	REQUIRE(private_lock.word == ft__thread_number());
+	REQUIRE(ft_lock_mine(&private_lock));
+	REQUIRE(ft_lock_release(&private_lock) == 0);
 	REQUIRE(ft_lock_acquire(&private_lock, FT_NOW) == 0);
-	REQUIRE(private_lock.word == my_tid());
-	REQUIRE(private_lock.word == (uint32_t)getpid());
 	REQUIRE(ft_lock_mine(&private_lock));
 	return ft_lock_release(&private_lock);
 }
@@ -533,8 +530,8 @@ static void plain_fork(void **state)
 
 	(void)state;
 	assert_int_equal(ft_lock_acquire(&private_lock, FT_NOW), 0);
-	assert_int_equal(ft_lock_release(&private_lock), 0);
 	assert_int_equal(child_run(in_a_plain_child, lock), 0);
+	assert_int_equal(ft_lock_release(&private_lock), 0);
 	ft_block_free(lock);
 }
 

@@ -10,6 +10,7 @@
 
 #include "child.h"
 #include "sync/journal.h"
+#include "sync/lock.h"
 #include "sync/rlock.h"
 
 static void words_and_depth(void **state)
@@ -24,14 +25,14 @@ static void words_and_depth(void **state)
 		assert_int_equal(ft_rlock_acquire(&rlock, FT_NOW), 0);
 		assert_int_equal(rlock.depth, depth);
 		assert_int_equal(ft_rlock_depth(&rlock), depth);
-		assert_int_equal(rlock.lock.word, gettid());
+		assert_int_equal(rlock.lock.word, ft__thread_number());
 	}
 	assert_int_equal(ft_rlock_held(&rlock), 1);
 	assert_int_equal(ft_rlock_mine(&rlock), 1);
 	for (uint32_t depth = 2; depth + 1 > 0; depth--) {
 		assert_int_equal(ft_rlock_release(&rlock), 0);
 		assert_int_equal(rlock.depth, depth);
-		assert_int_equal(rlock.lock.word, depth ? (uint32_t)gettid() : 0);
+		assert_int_equal(rlock.lock.word, depth ? ft__thread_number() : 0);
 	}
 	assert_int_equal(ft_rlock_held(&rlock), 0);
 	assert_int_equal(ft_rlock_depth(&rlock), 0);

@@ -11,6 +11,8 @@
 #include "os/futex.h"
 #include "sync/wait.h"
 
+#define LONG_RUN 10000000
+
 static unsigned cpus(void)
 {
 	struct ft_cpus set;
@@ -205,6 +207,81 @@ static void signals(void **state)
 	}
 }
 
+/* Answered waits, each `late` ns long or more, until the thread is patient. */
+static int waits_for_patience(int64_t late, int most_waits)
+{
+	for (int count = 0; count < most_waits; count++) {
+		struct ft__spin spin = ft__spin_start(FT_FOREVER);
+
+		if (spin.patience)
+			return count;
+		spin.since -= late;
+		ft__spin_over(&spin, true);
+	}
+	return -1;
+}
+
+/* A patient wait that ends in the spin loop, or does not. */
+static void patient_wait(bool in_vain)
+{
+	struct ft__spin spin = ft__spin_start(FT_FOREVER);
+
+	REQUIRE(spin.patience == FT__PATIENCE_NS);
+	spin.turns = 1;
+	spin.spent = in_vain;
+	ft__spin_over(&spin, true);
+}
+
+/* In a thread of its own: what others waited for is no part of it.  A wait of this
+ * thread may take long by chance, and counts for nothing then; hence "at least". */
+static int learning(void *unused)
+{
+	struct ft__spin spin = ft__spin_start(FT_NOW);
+
+	(void)unused;
+	REQUIRE(!spin.since && !spin.patience);
+	ft__spin_over(&spin, true);
+	REQUIRE(waits_for_patience(200000, 1000) == -1);
+	REQUIRE(waits_for_patience(0, LONG_RUN) >= 8);
+	for (int i = 0; i < 20; i++)
+		patient_wait(false);
+	for (int least = 16, i = 0; i < 8; i++) {
+		patient_wait(true);
+		REQUIRE(waits_for_patience(0, LONG_RUN) >= least);
+		least = least < 256 ? 2 * least : least;
+	}
+	return 0;
+}
+
+static void patience(void **state)
+{
+	struct helper helper;
+
+	(void)state;
+	helper_start(&helper, learning, NULL);
+	assert_int_equal(helper_join(&helper), 0);
+}
+
+/* Nobody who finds others parked looks on, unless he has reason to hope. */
+static void beside_others(void **state)
+{
+	struct ft__spin spin = ft__spin_start(FT_FOREVER), off = ft__spin_start(FT_FOREVER);
+
+	(void)state;
+	spin.patience = off.patience = 0;
+	assert_false(ft__spin_beside(&spin, true));
+	assert_false(ft__back_off(&off, true));
+	spin.patience = off.patience = FT__PATIENCE_NS;
+	assert_int_equal(ft__spin_beside(&spin, true), cpus() > 1);
+	ft__spin_end(&spin);
+	assert_int_equal(ft__back_off(&off, true), cpus() > 1);
+	while (ft__back_off(&off, true))
+		;
+	assert_int_equal(off.until, -1);
+	ft__spin_anew(&off);
+	assert_int_equal(off.until, 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct mode modes[] = { { "spin", print_spin } };
@@ -215,6 +292,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(parking),
 		cmocka_unit_test(woken),
 		cmocka_unit_test(signals),
+		cmocka_unit_test(patience),
+		cmocka_unit_test(beside_others),
 	};
 	int rc = mode_run(modes, 1, argc, argv);
 
