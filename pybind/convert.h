@@ -84,4 +84,11 @@ static inline int core_wait(core_call *call, void *ctx, ft_deadline deadline, in
 	return core_wait_away(call, ctx, deadline);
 }
 
+/*
+ * The same for a call that may be given up and begun again: it looks for signals
+ * now and then.  One that came between the last look and the sleep itself has
+ * woken nobody.
+ */
+int core_wait_in_turns(core_call *call, void *ctx, ft_deadline deadline);
+
 #endif

@@ -9,7 +9,8 @@
 static void crew_init(struct core_crew *crew)
 {
 	(void)ft_lock_init(&crew->lock, FT_PRIVATE);
-	(void)ft_condition_init(&crew->empty, FT_PRIVATE | FT_INTERRUPTIBLE);
+	(void)ft_condition_init(&crew->fewer, FT_PRIVATE | FT_INTERRUPTIBLE);
+	crew->newborns = 0;
 	crew->members = 0;
 }
 
@@ -42,54 +43,79 @@ static void unlock(struct core_crew *crew)
 	(void)ft_lock_release(&crew->lock);
 }
 
-int core_crew_enter(struct core_crew *crew, uint32_t *generation)
+int core_crew_enter(struct core_berth *berth)
 {
+	struct core_crew *crew = berth->crew;
 	int rc = 0;
 
 	lock(crew);
-	if (crew->closed)
+	if (crew->closed) {
 		rc = -ESHUTDOWN;
-	else
-		crew->members++;
-	*generation = crew->generation;
+	} else {
+		crew->newborns++;
+		crew->members += !berth->daemon;
+	}
+	berth->generation = crew->generation;
 	unlock(crew);
 	return rc;
 }
 
-void core_crew_leave(struct core_crew *crew, uint32_t generation)
+/* One less of them; after a fork() they are others. */
+static void take_from(const struct core_berth *berth, uint32_t *count)
 {
+	struct core_crew *crew = berth->crew;
+
 	lock(crew);
-	if (generation == crew->generation && --crew->members == 0)
-		ft_condition_notify_all(&crew->empty);
+	if (berth->generation == crew->generation && --*count == 0)
+		ft_condition_notify_all(&crew->fewer);
 	unlock(crew);
+}
+
+void core_crew_born(const struct core_berth *berth)
+{
+	take_from(berth, &berth->crew->newborns);
+}
+
+void core_crew_leave(const struct core_berth *berth)
+{
+	if (!berth->daemon)
+		take_from(berth, &berth->crew->members);
 }
 
 struct crew_wait {
 	struct core_crew *crew;
-	int close;
+	int ended, close;
 };
 
 static int wait_call(void *ctx, ft_deadline deadline)
 {
 	const struct crew_wait *wait = ctx;
+	struct core_crew *crew = wait->crew;
 	int rc = 0;
 
-	lock(wait->crew);
-	while (wait->crew->members && !rc)
-		rc = ft_condition_wait(&wait->crew->empty, &wait->crew->lock, deadline);
+	lock(crew);
+	while (!rc && (crew->newborns || (wait->ended && crew->members)))
+		rc = ft_condition_wait(&crew->fewer, &crew->lock, deadline);
 	if (!rc && wait->close)
-		wait->crew->closed = 1;
-	unlock(wait->crew);
+		crew->closed = 1;
+	unlock(crew);
 	return rc;
 }
 
-static PyObject *await_threads(PyObject *module, PyObject *close)
+static PyObject *await_threads(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
+			       PyObject *kwnames)
 {
-	struct crew_wait wait = { core_state(module)->crew, PyObject_IsTrue(close) };
+	static const char *const names[] = { "ended", "close", NULL };
+	struct crew_wait wait = { .crew = core_state(module)->crew };
+	PyObject *given[2];
 
-	if (wait.close < 0)
+	if (core_args("await_threads", names, 2, args, nargs, kwnames, given))
 		return NULL;
-	return core_none(core_wait(wait_call, &wait, FT_FOREVER, 0));
+	wait.ended = PyObject_IsTrue(given[0]);
+	wait.close = PyObject_IsTrue(given[1]);
+	if (wait.ended < 0 || wait.close < 0)
+		return NULL;
+	return core_none(core_wait_in_turns(wait_call, &wait, FT_FOREVER));
 }
 
 static PyObject *forget_threads(PyObject *module, PyObject *unused)
@@ -103,10 +129,11 @@ static PyObject *forget_threads(PyObject *module, PyObject *unused)
 }
 
 PyMethodDef core_crew_functions[] = {
-	{ "await_threads", await_threads, METH_O,
-	  "await_threads($module, close, /)\n--\n\n"
-	  "Waits until every thread worker of this interpreter that is not a daemon has ended,\n"
-	  "and every daemon has begun.  With `close` true no other can be started from then on." },
+	{ "await_threads", CORE_FAST(await_threads),
+	  "await_threads($module, /, ended, close)\n--\n\n"
+	  "Waits until each thread worker of this interpreter has begun, and, with `ended` true,\n"
+	  "until those that are not daemons have ended.  With `close` true none can be started\n"
+	  "from then on." },
 	{ "forget_threads", forget_threads, METH_NOARGS,
 	  "forget_threads($module, /)\n--\n\n"
 	  "To be called in a child of fork(), in which the other threads are not." },

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The threads of one interpreter that its end must wait for: those that are
- * not daemons, and daemons as long as they have no thread state (a thread that
- * makes its state while the interpreter falls apart would take part in that).
+ * not daemons, and all of them as long as they have no thread state (a thread
+ * that makes its state while the interpreter falls apart would take part in that).
  *
- *   open -> closed    at the interpreter's end, when everybody has left: who
- *                     comes later is turned away
+ *   core_crew_enter -> newborn -> core_crew_born -> core_crew_leave
+ *
+ *   open -> closed    at the interpreter's end: who comes later is turned away
  */
 #ifndef FT_PYBIND_CREW_H
 #define FT_PYBIND_CREW_H
@@ -14,8 +15,9 @@
 
 struct core_crew {
 	struct ft_lock lock; /* over all below */
-	struct ft_condition empty;
-	uint32_t members;
+	struct ft_condition fewer; /* told when one of the next two has become 0 */
+	uint32_t newborns;
+	uint32_t members; /* no daemons, newborn or not */
 	uint32_t closed;
 	uint32_t generation; /* one more in each child of fork() */
 };
@@ -25,9 +27,17 @@ struct core_crew {
 struct core_crew *core_crew_new(void);
 void core_crew_free(struct core_crew *crew);
 
-/* 0: a member, which must leave with the generation it got; -ESHUTDOWN. */
-int core_crew_enter(struct core_crew *crew, uint32_t *generation);
-/* Wants no thread state. */
-void core_crew_leave(struct core_crew *crew, uint32_t generation);
+/* What a thread knows of its crew. */
+struct core_berth {
+	struct core_crew *crew;
+	uint32_t generation;
+	int daemon;
+};
+
+/* 0, or -ESHUTDOWN: the crew is closed. */
+int core_crew_enter(struct core_berth *berth);
+/* Neither wants a thread state. */
+void core_crew_born(const struct core_berth *berth);
+void core_crew_leave(const struct core_berth *berth);
 
 #endif

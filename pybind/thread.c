@@ -23,9 +23,7 @@ struct core_thread {
 struct errand {
 	PyInterpreterState *interpreter;
 	PyObject *function;
-	struct core_crew *crew;
-	uint32_t generation;
-	int daemon;
+	struct core_berth berth;
 };
 
 static void errand_run(PyObject *function)
@@ -52,13 +50,11 @@ static int thread_main(void *arg)
 	if (!state)
 		Py_FatalError("no memory for the thread state of a new worker");
 	PyEval_AcquireThread(state);
-	if (errand.daemon)
-		core_crew_leave(errand.crew, errand.generation);
+	core_crew_born(&errand.berth);
 	errand_run(errand.function);
 	PyThreadState_Clear(state);
 	PyThreadState_DeleteCurrent();
-	if (!errand.daemon)
-		core_crew_leave(errand.crew, errand.generation);
+	core_crew_leave(&errand.berth);
 	return 0;
 }
 
@@ -77,9 +73,8 @@ static struct errand *errand_new(PyObject *function, int daemon, struct core_cre
 	}
 	*errand = (struct errand){ .interpreter = PyInterpreterState_Get(),
 				   .function = function,
-				   .crew = crew,
-				   .daemon = daemon };
-	if (core_crew_enter(crew, &errand->generation)) {
+				   .berth = { .crew = crew, .daemon = daemon } };
+	if (core_crew_enter(&errand->berth)) {
 		PyErr_SetString(PyExc_RuntimeError,
 				"can't start a worker at interpreter shutdown");
 		PyMem_RawFree(errand);
@@ -91,7 +86,8 @@ static struct errand *errand_new(PyObject *function, int daemon, struct core_cre
 
 static void errand_cancel(struct errand *errand)
 {
-	core_crew_leave(errand->crew, errand->generation);
+	core_crew_born(&errand->berth);
+	core_crew_leave(&errand->berth);
 	Py_DECREF(errand->function);
 	PyMem_RawFree(errand);
 }
@@ -173,7 +169,7 @@ static PyObject *thread_join(PyObject *op, PyObject *const *args, Py_ssize_t nar
 		PyErr_SetString(PyExc_RuntimeError, "thread not started");
 		return NULL;
 	}
-	rc = core_wait(join_call, thread_of(op)->worker, deadline, 0);
+	rc = core_wait_in_turns(join_call, thread_of(op)->worker, deadline);
 	if (rc == -EDEADLK) {
 		PyErr_SetString(PyExc_RuntimeError, "Cannot join current thread");
 		return NULL;

@@ -2,6 +2,7 @@
 """Worker as a thread: a `threading.Thread` whose OS thread libfreethreading makes."""
 
 import atexit
+import itertools
 import os
 import sys
 import threading
@@ -13,6 +14,9 @@ from . import _core, _pickling
 # thread itself leaves a lock behind that its thread state releases at its end,
 # and whoever has started it must wait until it has done so.
 _HANDLES = hasattr(threading.main_thread(), "_handle")
+
+
+_turns = itertools.count()
 
 
 class Worker(threading.Thread):
@@ -70,6 +74,7 @@ class Worker(threading.Thread):
             if self in threading._limbo or self._started.is_set():
                 raise RuntimeError("threads can only be started once")
             threading._limbo[self] = self
+            self._turn = next(_turns)
         try:
             self._inherit_context()
             self._handle.start(self._bootstrap, self._name, self._daemonic)
@@ -106,16 +111,28 @@ class Worker(threading.Thread):
         super()._after_fork(new_ident)
 
 
+# Whether it is ours to wait for those that are no daemons: an interpreter with
+# locks does it itself, and who has pressed Ctrl-C does not want to.
+_waiting = _HANDLES
+
+
 def _await_workers():
+    global _waiting
     # The main thread counts as ended when it begins to wait for the others:
     # some of them may be waiting for that.
     threading.main_thread()._handle._set_done()
-    _core.await_threads(False)
+    _waiting = False
+    _core.await_threads(ended=True, close=False)
+    _waiting = True
+
+
+def _close():
+    # Threads that the interpreter waits for may have started workers meanwhile.
+    # After the exit functions it is too late for anybody.
+    _core.await_threads(ended=_waiting, close=True)
 
 
 if _HANDLES:
     threading._register_atexit(_await_workers)
-# Threads that the interpreter waits for may start workers while it does so;
-# after the exit functions it is too late for anybody.
-atexit.register(_core.await_threads, True)
+atexit.register(_close)
 os.register_at_fork(after_in_child=_core.forget_threads)

@@ -1,19 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The names of the package where workers are threads."""
 
+import operator
 import threading
 
-from ._core import (
-    Barrier,
-    BoundedSemaphore,
-    Condition,
-    Event,
-    Lock,
-    Queue,
-    RLock,
-    Semaphore,
-    SimpleQueue,
-)
+from ._core import threads
 from ._thread import Worker
 
 __all__ = [
@@ -33,6 +24,16 @@ __all__ = [
     "enumerate",
     "get_ident",
 ]
+
+Barrier = threads.Barrier
+BoundedSemaphore = threads.BoundedSemaphore
+Condition = threads.Condition
+Event = threads.Event
+Lock = threads.Lock
+Queue = threads.Queue
+RLock = threads.RLock
+Semaphore = threads.Semaphore
+SimpleQueue = threads.SimpleQueue
 
 #: Names that are imported when they are asked for, as they take long, and where from.
 LATER = {"WorkerPool": "_thread_pool", "WorkerPoolExecutor": "_thread_executor"}
@@ -60,16 +61,22 @@ def active_children():
     []
     """
     current = threading.current_thread()
-    return [thread for thread in threading.enumerate() if thread is not current]
+    return [thread for thread in enumerate() if thread is not current]
 
 
 def enumerate():
     """Return a list of all active workers: every thread of the program.
 
+    They come in the order in which they were started.
+
     >>> [worker.name for worker in enumerate()]
     ['MainThread']
     """
-    return threading.enumerate()
+    everybody = threading.enumerate()
+    # Those that have just been started are listed as they came to run.
+    workers = (thread for thread in everybody if isinstance(thread, Worker))
+    started = iter(sorted(workers, key=operator.attrgetter("_turn")))
+    return [next(started) if isinstance(thread, Worker) else thread for thread in everybody]
 
 
 def active_count():
