@@ -5,7 +5,7 @@ import argparse
 import json
 import sys
 
-from . import __version__, _core, get_backend
+from . import _REASON, __version__, _core, get_backend
 
 
 def main():
@@ -20,6 +20,7 @@ def main():
         facts = {
             "version": __version__,
             "backend": get_backend(),
+            "reason": _REASON,
             "python": sys.version.split()[0],
             "cpus": _core.cpu_count(),
             "features": _core.features(),
@@ -28,7 +29,7 @@ def main():
         return
     print(_core.info().rstrip())
     print(f"python    {sys.version.split()[0]} ({sys.executable})")
-    print(f"backend   {get_backend()}")
+    print(f"backend   {get_backend()} ({_REASON})")
 
 
 if __name__ == "__main__":
