@@ -138,11 +138,7 @@ static PyObject *items_next(struct core_flow *self)
 		rc = PyList_Append(list, item);
 		Py_DECREF(item);
 	}
-	/* What came before an error is worked at; the error comes in its turn. */
-	if (!rc && PyErr_Occurred() && PyList_GET_SIZE(list)) {
-		self->error = core_exception_take();
-		Py_CLEAR(self->iterator);
-	}
+	/* An error takes the chunk with it that it interrupts, as in the standard library. */
 	if (!rc && !PyErr_Occurred() && PyList_GET_SIZE(list))
 		items = PyList_AsTuple(list);
 	Py_XDECREF(list);

@@ -3,15 +3,17 @@
 
 import asyncio
 import concurrent.futures as futures
+import gc
 import os
 import signal
 import time
 import traceback
 import unittest
+import weakref
 
 import freethreading
 from freethreading import Event, WorkerDiedError, WorkerPoolExecutor
-from support import LIMIT, TestCase, eventually
+from support import LIMIT, TestCase, Thread, eventually
 
 
 def square(x):
@@ -199,6 +201,143 @@ class ProcessExecutorTest(ExecutorTestCase):
                 lost.result(LIMIT)
             self.assertIsInstance(caught.exception, futures.process.BrokenProcessPool)
             self.assertEqual([f.result(LIMIT) for f in others], [i * i for i in range(20)])
+
+    def test_a_dropped_executor_finishes(self):
+        event, seen = Event(), []
+        executor = WorkerPoolExecutor(1)
+        first = executor.submit(wait_for, event)
+        pending = [executor.submit(square, i) for i in range(5)]
+        told = executor.submit(square, 6)
+        told.add_done_callback(lambda f: seen.append(f.result(0)))
+        gone = weakref.ref(executor)
+        del executor
+        gc.collect()
+        self.assertIsNone(gone())
+        event.set()
+        self.assertEqual(first.result(LIMIT), "done")
+        self.assertEqual([f.result(LIMIT) for f in pending], [i * i for i in range(5)])
+        self.assertTrue(eventually(lambda: seen == [36]))
+        self.assertTrue(eventually(lambda: not freethreading.active_children()))
+
+    def test_nobody_waits(self):
+        executor = self.executor(2)
+        queue = freethreading.SimpleQueue()
+        executor.submit(die)
+        for i in range(20):
+            executor.submit(queue.put, i)
+        self.assertEqual(sorted(queue.get() for _ in range(20)), list(range(20)))
+
+    def test_each_is_told_once(self):
+        executor = self.executor(2)
+        for _ in range(100):
+            future, seen = executor.submit(square, 3), []
+            waiters = [
+                Thread(lambda: seen.append(future.result(LIMIT))),
+                Thread(future.add_done_callback, lambda f: seen.append("called")),
+                Thread(lambda: futures.wait([future], LIMIT)),
+                Thread(future.done),
+            ]
+            for waiter in waiters:
+                waiter.done()
+            self.assertTrue(eventually(lambda: len(seen) == 2))
+            self.assertEqual(set(seen), {9, "called"})
+
+    def test_cancel_against_work(self):
+        executor = self.executor(2)
+        for _ in range(200):
+            future, seen = executor.submit(square, 3), []
+            future.add_done_callback(seen.append)
+            cancelled = future.cancel()
+            self.assertEqual(future.cancelled(), cancelled)
+            if not cancelled:
+                self.assertEqual(future.result(LIMIT), 9)
+            self.assertTrue(eventually(lambda: seen == [future]))
+
+    def test_waits_mix(self):
+        executor = self.executor(2)
+        event = Event()
+        slow = executor.submit(wait_for, event)
+        lean = executor.submit(square, 2)
+        watched = executor.submit(square, 4)
+        self.assertEqual(futures.wait([watched], LIMIT).done, {watched})
+        self.assertEqual(lean.result(LIMIT), 4)
+        self.assertEqual(watched._state, "FINISHED")
+        self.assertIn("running", repr(slow))
+        with self.assertRaises(futures.TimeoutError):
+            slow.result(0.01)
+        with self.assertRaises(futures.TimeoutError):
+            slow.exception(-1)
+        event.set()
+        self.assertIsNone(slow.exception(LIMIT))
+
+    def test_a_dropped_executor_finishes(self):
+        event, seen = Event(), []
+        executor = WorkerPoolExecutor(1)
+        first = executor.submit(wait_for, event)
+        pending = [executor.submit(square, i) for i in range(5)]
+        told = executor.submit(square, 6)
+        told.add_done_callback(lambda f: seen.append(f.result(0)))
+        gone = weakref.ref(executor)
+        del executor
+        gc.collect()
+        self.assertIsNone(gone())
+        event.set()
+        self.assertEqual(first.result(LIMIT), "done")
+        self.assertEqual([f.result(LIMIT) for f in pending], [i * i for i in range(5)])
+        self.assertTrue(eventually(lambda: seen == [36]))
+        self.assertTrue(eventually(lambda: not freethreading.active_children()))
+
+    def test_nobody_waits(self):
+        executor = self.executor(2)
+        queue = freethreading.SimpleQueue()
+        executor.submit(die)
+        for i in range(20):
+            executor.submit(queue.put, i)
+        self.assertEqual(sorted(queue.get() for _ in range(20)), list(range(20)))
+
+    def test_each_is_told_once(self):
+        executor = self.executor(2)
+        for _ in range(100):
+            future, seen = executor.submit(square, 3), []
+            waiters = [
+                Thread(lambda: seen.append(future.result(LIMIT))),
+                Thread(future.add_done_callback, lambda f: seen.append("called")),
+                Thread(futures.wait, [future], LIMIT),
+                Thread(future.done),
+            ]
+            for waiter in waiters:
+                waiter.done()
+            self.assertTrue(eventually(lambda: len(seen) == 2))
+            self.assertEqual(set(seen), {9, "called"})
+
+    def test_cancel_against_work(self):
+        executor = self.executor(2)
+        for _ in range(200):
+            future, seen = executor.submit(square, 3), []
+            future.add_done_callback(seen.append)
+            cancelled = future.cancel()
+            self.assertEqual(future.cancelled(), cancelled)
+            if not cancelled:
+                self.assertEqual(future.result(LIMIT), 9)
+            self.assertTrue(eventually(lambda: seen == [future]))
+
+    def test_waits_mix(self):
+        executor = self.executor(2)
+        event = Event()
+        slow = executor.submit(wait_for, event)
+        lean = executor.submit(square, 2)
+        watched = executor.submit(square, 4)
+        self.assertEqual(futures.wait([watched], LIMIT).done, {watched})
+        self.assertEqual(lean.result(LIMIT), 4)
+        self.assertEqual(watched._state, "FINISHED")
+        self.assertTrue(eventually(slow.running))
+        self.assertIn("running", repr(slow))
+        with self.assertRaises(futures.TimeoutError):
+            slow.result(0.01)
+        with self.assertRaises(futures.TimeoutError):
+            slow.exception(-1)
+        event.set()
+        self.assertIsNone(slow.exception(LIMIT))
 
     def test_names(self):
         executor = self.executor(1)

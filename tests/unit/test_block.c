@@ -417,6 +417,35 @@ static void figures(void **state)
 	}
 }
 
+/* By handle: the block that it names, and no later one in the same place. */
+static void seizing_and_releasing(void **state)
+{
+	uint32_t me = ft__process();
+	uint64_t handle, again;
+	void *p, *q;
+
+	(void)state;
+	assert_int_equal(ft_block_alloc(3000, &p), 0);
+	handle = ft_block_handle(p);
+	assert_int_equal(ft__block_seize(handle, me + 1), -EPERM);
+	assert_int_equal(ft__block_seize(handle, me), 0);
+	assert_int_equal(ft__block_assign(ft__block_of(p), me + 1), 0);
+	assert_int_equal(ft__block_release(handle), -EPERM);
+	assert_int_equal(ft__block_seize(handle, me), -EPERM);
+	assert_int_equal(ft__block_seize(handle, me + 1), 0);
+	assert_int_equal(ft__block_release(handle), 0);
+	assert_int_equal(ft__block_release(handle), -ESTALE);
+	assert_int_equal(ft__block_seize(handle, me), -ESTALE);
+	/* Freed last is found first. */
+	assert_int_equal(ft_block_alloc(3000, &q), 0);
+	again = ft_block_handle(q);
+	assert_ptr_equal(q, p);
+	assert_int_not_equal(again, handle);
+	assert_int_equal(ft__block_release(handle), -ESTALE);
+	assert_int_equal(ft__block_release(again), 0);
+	assert_int_equal(ft__block_release(0), -EINVAL);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct mode modes[] = { { "recut", mode_recut }, { "warm", mode_warm } };
@@ -429,6 +458,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(runs),
 		cmocka_unit_test(giving_and_taking),
 		cmocka_unit_test(assigning),
+		cmocka_unit_test(seizing_and_releasing),
 		cmocka_unit_test(threads_share),
 		cmocka_unit_test(threads_leave_their_caches),
 		cmocka_unit_test(double_frees_race),

@@ -440,6 +440,141 @@ static void forked_child(void **state)
 	finish(future, 0);
 }
 
+static void tells_after_all(void **state)
+{
+	struct ft_future *early = give(0, NULL), *late = give(0, NULL), *next;
+
+	(void)state;
+	assert_int_equal(ft_future_notify(NULL), -EINVAL);
+	assert_int_equal(ft_pool_next(own.pool, &next, FT_NOW), -ETIMEDOUT);
+	work(0);
+	assert_int_equal(ft_future_wait(early, SOON), 0);
+	assert_int_equal(ft_future_notify(early), 0);
+	assert_int_equal(ft_future_notify(early), -EALREADY);
+	assert_int_equal(ft_pool_next(own.pool, &next, FT_NOW), 0);
+	assert_ptr_equal(next, early);
+	assert_int_equal(ft_future_notify(early), -EALREADY);
+	assert_int_equal(ft_future_notify(late), 0);
+	assert_int_equal(ft_pool_next(own.pool, &next, FT_NOW), -ETIMEDOUT);
+	work(0);
+	assert_int_equal(ft_pool_next(own.pool, &next, SOON), 0);
+	assert_ptr_equal(next, late);
+	assert_int_equal(ft_pool_next(own.pool, &next, FT_NOW), -ETIMEDOUT);
+	ft_future_free(early);
+	ft_future_free(late);
+}
+
+static void *wait_for_news(void *ctx)
+{
+	struct ft_future **next = ctx;
+
+	assert_int_equal(ft_pool_next(own.pool, next, SOON), 0);
+	return NULL;
+}
+
+/* A thread that waits for news, of which there are none yet. */
+static pthread_t keeper_start(struct ft_future **next)
+{
+	pthread_t keeper;
+	bool there = false;
+
+	assert_int_equal(pthread_create(&keeper, NULL, wait_for_news, next), 0);
+	while (!there) {
+		ft__pool_lock(own.pool);
+		there = own.pool->waiters && own.pool->waiters->aside;
+		ft__pool_unlock(own.pool);
+		sched_yield();
+	}
+	return keeper;
+}
+
+/* Who stands aside is fetched when there is something to wait for. */
+static void fetches_the_keeper(void **state)
+{
+	struct ft_future *next = NULL, *future;
+	pthread_t keeper = keeper_start(&next);
+
+	(void)state;
+	future = give(0, NULL);
+	assert_int_equal(ft_future_notify(future), 0);
+	work(0);
+	pthread_join(keeper, NULL);
+	assert_ptr_equal(next, future);
+	ft_future_free(future);
+}
+
+/* Nobody waits for a task, but a keeper is there: what has ended is taken in. */
+static void keeps_going(void **state)
+{
+	struct ft_future *next = NULL, *futures[3];
+	pthread_t keeper = keeper_start(&next);
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		futures[i] = give(0, NULL);
+	for (int i = 0; i < 3; i++)
+		work(0);
+	for (int i = 0; i < 3; i++) {
+		while (!ft__load32_acquire(&futures[i]->done))
+			sched_yield();
+	}
+	assert_int_equal(ft_future_notify(futures[1]), 0);
+	pthread_join(keeper, NULL);
+	assert_ptr_equal(next, futures[1]);
+	for (int i = 0; i < 3; i++)
+		ft_future_free(futures[i]);
+}
+
+static void cancels_all(void **state)
+{
+	struct ft_future *running = give(0, NULL), *waiting[3];
+	struct ft_task *task;
+
+	(void)state;
+	assert_int_equal(ft_pool_cancel(NULL), -EINVAL);
+	assert_int_equal(ft_seat_next(own.seat, &task, SOON), 0);
+	for (int i = 0; i < 3; i++)
+		waiting[i] = give(0, NULL);
+	assert_int_equal(ft_pool_cancel(own.pool), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(ft_future_result(waiting[i], NULL, NULL), -ECANCELED);
+		ft_future_free(waiting[i]);
+	}
+	assert_int_equal(ft_task_end(task, 0), 0);
+	assert_int_equal(ft_future_wait(running, SOON), 0);
+	assert_int_equal(ft_future_result(running, NULL, NULL), 0);
+	ft_future_free(running);
+}
+
+static void gives_its_block(void **state)
+{
+	struct ft_future *future = give(0, NULL);
+	static char large[1000];
+	struct ft_task *task;
+	const void *data, *rest;
+	void *block;
+	size_t size;
+
+	(void)state;
+	assert_int_equal(ft_future_take(future, NULL), -EINVAL);
+	assert_int_equal(ft_future_take(future, &block), -EAGAIN);
+	assert_int_equal(ft_seat_next(own.seat, &task, SOON), 0);
+	assert_int_equal(ft_task_take(task, &block), -ENOENT);
+	memset(large, 5, sizeof(large));
+	assert_int_equal(ft_task_reply(task, large, sizeof(large)), 0);
+	assert_int_equal(ft_task_end(task, 0), 0);
+	assert_int_equal(ft_future_wait(future, SOON), 0);
+	assert_int_equal(ft_future_result(future, &data, &size), 0);
+	assert_int_equal(ft_future_take(future, &block), 0);
+	assert_ptr_equal(block, data);
+	assert_int_equal(ft_future_take(future, &block), -ENOENT);
+	assert_int_equal(ft_future_result(future, &rest, &size), 0);
+	assert_int_equal(size, 0);
+	ft_future_free(future);
+	assert_memory_equal(data, large, sizeof(large));
+	assert_int_equal(ft_block_free((void *)(uintptr_t)data), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -459,6 +594,11 @@ int main(void)
 		TEST(leader_times_out),
 		TEST(each_behind_lazy),
 		TEST(forked_child),
+		TEST(tells_after_all),
+		TEST(fetches_the_keeper),
+		TEST(keeps_going),
+		TEST(cancels_all),
+		TEST(gives_its_block),
 	};
 
 	alarm(50);
