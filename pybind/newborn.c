@@ -11,34 +11,34 @@
 
 /* The world, by the names in `names`. */
 enum object {
-	PROCESS,        /* vars(multiprocessing.process) */
-	UTIL,           /* vars(multiprocessing.util) */
-	CURRENT,        /* the process object that the helper is */
-	CONFIG,         /* its dict of options */
-	PARENT,         /* the process object of the program */
-	KEY_TYPE,       /* AuthenticationString */
+	PROCESS,	/* vars(multiprocessing.process) */
+	UTIL,		/* vars(multiprocessing.util) */
+	CURRENT,	/* the process object that the helper is */
+	CONFIG,		/* its dict of options */
+	PARENT,		/* the process object of the program */
+	KEY_TYPE,	/* AuthenticationString */
 	BASE_BOOTSTRAP, /* BaseProcess._bootstrap */
-	BASE_RUN,       /* BaseProcess.run */
-	AFTER_FORK,     /* what util._run_after_forkers would run, a dict */
-	FINALIZERS,     /* what util._exit_function would run, a dict */
+	BASE_RUN,	/* BaseProcess.run */
+	AFTER_FORK,	/* what util._run_after_forkers would run, a dict */
+	FINALIZERS,	/* what util._exit_function would run, a dict */
 	MAIN_THREAD,
-	THREAD_COUNT,   /* how many threads there are beside it */
-	THREAD_EXITS,   /* what threading._shutdown would run, a list */
-	RUN_EXITS,      /* atexit's handlers */
-	LOADS,          /* pickle.loads */
-	BOOTSTRAP,      /* for a worker with a bootstrap of its own */
-	AFTER_FORKERS,  /* util._run_after_forkers */
-	EXIT_FUNCTION,  /* util._exit_function */
-	SHUTDOWN,       /* threading._shutdown */
-	CAUGHT,         /* tells of an exception, answers the status */
+	THREAD_COUNT,  /* how many threads there are beside it */
+	THREAD_EXITS,  /* what threading._shutdown would run, a list */
+	RUN_EXITS,     /* atexit's handlers */
+	LOADS,	       /* pickle.loads */
+	BOOTSTRAP,     /* for a worker with a bootstrap of its own */
+	AFTER_FORKERS, /* util._run_after_forkers */
+	EXIT_FUNCTION, /* util._exit_function */
+	SHUTDOWN,      /* threading._shutdown */
+	CAUGHT,	       /* tells of an exception, answers the status */
 	OBJECTS,
 };
 
 static const char *const names[OBJECTS] = {
-	"process",      "util",      "current",       "config",        "parent",
-	"key_type",     "base_bootstrap", "base_run", "after_fork",    "finalizers",
-	"main_thread",  "thread_count", "thread_exits", "run_exits",   "loads",
-	"bootstrap",    "after_forkers", "exit_function", "shutdown",  "caught",
+    "process",	   "util",	     "current",	      "config",	    "parent",
+    "key_type",	   "base_bootstrap", "base_run",      "after_fork", "finalizers",
+    "main_thread", "thread_count",   "thread_exits",  "run_exits",  "loads",
+    "bootstrap",   "after_forkers",  "exit_function", "shutdown",   "caught",
 };
 
 enum word {
@@ -65,10 +65,10 @@ enum word {
 };
 
 static const char *const texts[WORDS] = {
-	"authkey",      "_inheriting", "_config", "_bootstrap", "_current_process",
-	"_parent_process", "_parent_name", "_parent_pid", "_name", "_pid",
-	"_sentinel",    "_native_id",  "run",     "_target",    "_args",
-	"_kwargs",      "_children",   "_logger", "flush",
+    "authkey",	       "_inheriting",  "_config",     "_bootstrap", "_current_process",
+    "_parent_process", "_parent_name", "_parent_pid", "_name",	    "_pid",
+    "_sentinel",       "_native_id",   "run",	      "_target",    "_args",
+    "_kwargs",	       "_children",    "_logger",     "flush",
 };
 
 struct core_newborn {

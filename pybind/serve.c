@@ -53,13 +53,18 @@ static PyObject *call_child(const struct serving *serving, const void *payload, 
 	return answer;
 }
 
+static void in_copy(void *ctx)
+{
+	(void)ctx;
+	PyOS_AfterFork_Child();
+}
+
 static int in_worker(void *ctx, const void *payload, size_t size)
 {
 	struct serving *serving = ctx;
 	PyObject *answer;
 	long status = -1;
 
-	PyOS_AfterFork_Child();
 	answer = call_child(serving, payload, size);
 	if (answer)
 		status = PyLong_AsLong(answer);
@@ -92,6 +97,7 @@ static PyObject *serve_on(struct serving *serving)
 		.ctx = serving,
 		.before = before_clone,
 		.parent = after_clone,
+		.ready = in_copy,
 		.child = in_worker,
 	};
 	int rc;

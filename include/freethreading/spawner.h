@@ -15,6 +15,11 @@
  * ends the helper.  A helper that died is started again at the next worker (a
  * copy is then one of the program as it is by then).
  *
+ * Where workers are started one soon after the other, an exec'ed helper makes a
+ * few ahead: spares, named "ft-spare", which are children of the program and wait
+ * for a payload.  None is made before the third start, and those that nobody has
+ * asked for in half a second are sent away.
+ *
  * Helpers ignore SIGINT.  In workers it is what it was in the program when the
  * copy was made; in those of an exec'ed helper what it was when that began to
  * serve, or the default if it was ignored then.
@@ -52,6 +57,8 @@ struct ft_spawner_hooks {
 	void *ctx;
 	void (*before)(void *ctx);
 	void (*parent)(void *ctx);
+	/* In the new process, which may be a spare: what needs no payload. */
+	void (*ready)(void *ctx);
 	/* In the new worker: runs the payload, returns the exit status. */
 	int (*child)(void *ctx, const void *payload, size_t size);
 };

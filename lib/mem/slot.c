@@ -171,6 +171,7 @@ static void fill(struct ft__slot *slot, pid_t pid, pid_t tid, const char *name)
 	slot->noted = 0;
 	ft__store32_relaxed(&slot->gone, 0);
 	ft__store32_relaxed(&slot->left, 0);
+	ft__store32_relaxed(&slot->mail, 0);
 	memset(slot->name, 0, sizeof(slot->name));
 	memcpy(slot->name, name, strnlen(name, sizeof(slot->name) - 1));
 }

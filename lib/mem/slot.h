@@ -71,7 +71,9 @@ struct ft__slot {
 	char name[16];
 	uint64_t journal[FT__JOURNAL]; /* sync/journal.h; the slot's thread writes,
 					* its supervisor reads after its death */
-	uint64_t reserved[2];
+	uint32_t mail;     /* work/mail.h: atomic, a futex; 0 when reserved */
+	uint32_t zero;
+	uint64_t letter;   /* the same; the maker writes it */
 	struct ft__waiter waiter;
 };
 _Static_assert(sizeof(struct ft__slot) == 320, "slots are counted in whole cache lines");

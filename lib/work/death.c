@@ -159,6 +159,36 @@ int ft__death_watch(struct ft_worker *worker, int epoll)
 	return rc;
 }
 
+static void take_place(struct ft_worker *spare, struct ft_worker *worker)
+{
+	uint32_t index = worker->owner & FT__SLOT_INDEX;
+
+	worker->reaped = spare->reaped;
+	worker->status = spare->status;
+	if (ft__load32_acquire(&spare->done)) { /* partner: ft__worker_end */
+		ft__worker_end(worker, spare->exit.code, spare->exit.signo, spare->exit.known);
+		return;
+	}
+	watched.at[index] = ft__worker_get(worker);
+	ft__worker_put(spare);
+}
+
+void ft__death_hand_over(struct ft_worker *spare, struct ft_worker *worker, void *payload)
+{
+	pthread_mutex_lock(&watched.lock);
+	worker->owner = spare->owner;
+	worker->pid = spare->pid;
+	worker->pidfd = spare->pidfd;
+	spare->pidfd = -1;
+	take_place(spare, worker);
+	/* It goes with the worker, if that has not gone by now. */
+	if (payload && ft__load32_acquire(&worker->done)) /* partner: ft__worker_end */
+		ft_block_free(payload);
+	else if (payload)
+		ft__block_assign(ft__block_of(payload), worker->owner);
+	pthread_mutex_unlock(&watched.lock);
+}
+
 void ft__death_notice(uint32_t owner)
 {
 	struct ft_worker *worker;
@@ -169,6 +199,33 @@ void ft__death_notice(uint32_t owner)
 	if (worker && worker->owner == owner)
 		finish(worker);
 	pthread_mutex_unlock(&watched.lock);
+}
+
+/* Somebody has taken it in, or is about to: a spawner whose helper died. */
+static bool has_slot(pid_t pid)
+{
+	uint32_t high = ft__load32_relaxed(&ft__arena.header->slots_high);
+
+	for (uint32_t i = 0; i < high && i < FT__SLOTS; i++) {
+		const struct ft__slot *slot = &ft__arena.slot[i];
+		/* Acquire: as in adopt_orphans. */
+		uint32_t word = ft__load32_acquire(&slot->word);
+
+		if ((word & FT__SLOT_STATE) == FT__SLOT_LIVE && slot->pid == pid)
+			return true;
+	}
+	return false;
+}
+
+bool ft__death_knows(pid_t pid)
+{
+	bool known = has_slot(pid);
+
+	pthread_mutex_lock(&watched.lock);
+	for (uint32_t i = 0; i < watched.high && !known; i++)
+		known = watched.at[i] && watched.at[i]->pid == pid;
+	pthread_mutex_unlock(&watched.lock);
+	return known;
 }
 
 int ft__death_retry(void)

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "mem/block.h"
@@ -20,18 +19,31 @@
 #include "sync/bell.h"
 #include "work/lifeline.h"
 #include "work/private_fd.h"
+#include "work/spare.h"
 #include "work/supervisor.h"
 
 #define STOP_NS INT64_C(1000000000) /* how long a helper may take to leave */
+#define LOOK_MS 5
+#define BUSY_NS INT64_C(20000000)   /* between looks at spares that are on their way */
 
 struct ft_spawner {
-	pthread_mutex_t lock; /* one request at a time; guards the next two */
+	pthread_mutex_t lock; /* one request at a time; guards the next three */
 	struct ft_worker *helper; /* NULL: none */
 	int sock;
+	struct ft__stock stock;
 	uint32_t epoch; /* const */
 	char **argv;    /* NULL: a copy of the program; const */
 	char **envp;    /* const; NULL: the program's at each start */
+	bool ticking;            /* the supervisor's clock looks after spares; under lock */
+	struct ft_spawner *next; /* under all.lock */
 };
+
+/* Those that may have spares, for the supervisor, who only tries their locks: who
+ * holds one may be waiting for it. */
+static struct {
+	pthread_mutex_t lock; /* taken before a spawner's */
+	struct ft_spawner *first;
+} all = { PTHREAD_MUTEX_INITIALIZER, NULL };
 
 extern char **environ;
 
@@ -192,6 +204,41 @@ static bool running(const struct ft_spawner *spawner)
 	return spawner->helper && !ft__pidfd_dead(spawner->helper->pidfd);
 }
 
+static int receive(int sock, int flags, struct ft__spawn_reply *reply, int *pidfd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = reply, .iov_len = sizeof(*reply) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *cmsg;
+	ssize_t n;
+
+	*pidfd = -1;
+	do
+		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | flags);
+	while (n < 0 && (errno == EINTR || errno == ENOMEM));
+	if (n != sizeof(*reply))
+		return -EPIPE;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
+		memcpy(pidfd, CMSG_DATA(cmsg), sizeof(*pidfd));
+	return 0;
+}
+
+/* Takes the answers about spares that are there. */
+static void take_answers(struct ft_spawner *spawner)
+{
+	struct ft__spawn_reply reply;
+	int pidfd;
+
+	while (ft__stock_count(&spawner->stock, FT__SPARE_ASKED) &&
+	       receive(spawner->sock, MSG_DONTWAIT, &reply, &pidfd) == 0)
+		ft__stock_arrived(&spawner->stock, reply.owner, reply.pid, pidfd);
+}
+
 /* A helper that is dead, or of no more use; it is dead afterwards. */
 static void drop(struct ft_spawner *spawner)
 {
@@ -201,6 +248,8 @@ static void drop(struct ft_spawner *spawner)
 		ft__pidfd_signal(spawner->helper->pidfd, SIGKILL);
 		poll(&poller, 1, -1);
 	}
+	take_answers(spawner);
+	ft__stock_lost(&spawner->stock);
 	ft__private_fd_close(spawner->sock);
 	spawner->sock = -1;
 	if (spawner->helper)
@@ -263,11 +312,16 @@ int ft_spawner_start(struct ft_spawner **out, const struct ft_spawner_options *o
 	if (rc)
 		return rc;
 	rc = start(spawner);
-	if (rc)
+	if (rc) {
 		destroy(spawner);
-	else
-		*out = spawner;
-	return rc;
+		return rc;
+	}
+	pthread_mutex_lock(&all.lock);
+	spawner->next = all.first;
+	all.first = spawner;
+	pthread_mutex_unlock(&all.lock);
+	*out = spawner;
+	return 0;
 }
 
 pid_t ft_spawner_pid(const struct ft_spawner *spawner)
@@ -284,12 +338,41 @@ pid_t ft_spawner_pid(const struct ft_spawner *spawner)
 	return pid;
 }
 
+static void leave_list(const struct ft_spawner *spawner)
+{
+	struct ft_spawner **at = &all.first;
+
+	pthread_mutex_lock(&all.lock);
+	while (*at && *at != spawner)
+		at = &(*at)->next;
+	if (*at)
+		*at = spawner->next;
+	pthread_mutex_unlock(&all.lock);
+}
+
+/* A spare that is being made is a child of ours: it must not be lost sight of. */
+static void await_spares(struct ft_spawner *spawner)
+{
+	ft_deadline end = ft_after(STOP_NS);
+
+	take_answers(spawner);
+	while (running(spawner) && ft__stock_count(&spawner->stock, FT__SPARE_ASKED) &&
+	       ft_now() < end) {
+		struct pollfd poller = { .fd = spawner->sock, .events = POLLIN };
+
+		poll(&poller, 1, LOOK_MS);
+		take_answers(spawner);
+	}
+}
+
 int ft_spawner_stop(struct ft_spawner *spawner)
 {
 	int rc = check(spawner);
 
 	if (rc)
 		return rc;
+	leave_list(spawner);
+	await_spares(spawner);
 	if (spawner->helper) {
 		/* Its end-of-file, even if a child holds a copy of our end. */
 		shutdown(spawner->sock, SHUT_RDWR);
@@ -298,66 +381,53 @@ int ft_spawner_stop(struct ft_spawner *spawner)
 		rc = ft_worker_join(spawner->helper, FT_FOREVER);
 	}
 	drop(spawner);
+	ft__stock_empty(&spawner->stock);
 	destroy(spawner);
 	return rc;
 }
 
-static int receive(int sock, struct ft__spawn_reply *reply, int *pidfd)
+static int send_request(const struct ft_spawner *spawner, const struct ft__spawn_request *request,
+			int flags)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = { .iov_base = reply, .iov_len = sizeof(*reply) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *cmsg;
 	ssize_t n;
 
 	do
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && (errno == EINTR || errno == ENOMEM));
-	if (n != sizeof(*reply))
-		return -EPIPE;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS)
-		memcpy(pidfd, CMSG_DATA(cmsg), sizeof(*pidfd));
+		n = send(spawner->sock, request, sizeof(*request), MSG_NOSIGNAL | flags);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EPIPE || errno == ECONNRESET ? -EPIPE : -errno;
 	return 0;
 }
 
-/* Waits for the answer or the helper's death, whichever is seen first: a copy
+/* Waits for an answer or the helper's death, whichever is seen first: a copy
  * of its end of the socket may live on in a child that is being made. */
-static int exchange(const struct ft_spawner *spawner, const struct ft__spawn_request *request,
-		    struct ft__spawn_reply *reply, int *pidfd)
+static int await_answer(const struct ft_spawner *spawner, struct ft__spawn_reply *reply, int *pidfd)
 {
 	struct pollfd poller[2] = {
 		{ .fd = spawner->sock, .events = POLLIN },
 		{ .fd = spawner->helper->pidfd, .events = POLLIN },
 	};
-	ssize_t n;
 
-	do
-		n = send(spawner->sock, request, sizeof(*request), MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EPIPE || errno == ECONNRESET ? -EPIPE : -errno;
 	/* The worker may be there already: nothing but the answer or the death ends
 	 * this wait.  What poll() says besides is EINTR and ENOMEM. */
 	while (poll(poller, 2, -1) < 0)
 		;
-	return poller[0].revents ? receive(spawner->sock, reply, pidfd) : -EPIPE;
+	return poller[0].revents ? receive(spawner->sock, 0, reply, pidfd) : -EPIPE;
 }
 
-/* Frees a slot that nobody has taken yet; a worker that comes too late finds
- * it stale and leaves. */
-static void revoke_slot(uint32_t owner)
+/* Answers that come before ours are about spares. */
+static int exchange(struct ft_spawner *spawner, const struct ft__spawn_request *request,
+		    struct ft__spawn_reply *reply, int *pidfd)
 {
-	struct ft__slot now = { 0 }, freed = { .word = owner & FT__SLOT_GENERATION };
-	struct ft__slot *slot = ft__slot_of(owner);
+	int rc = send_request(spawner, request, 0);
 
-	now.head = ft__load64_acquire(&slot->head); /* partner: slot.c, every CAS */
-	if (now.word == (freed.word | FT__SLOT_RESERVED))
-		ft__cas64_seq_cst(&slot->head, &now.head, freed.head); /* same */
+	while (!rc) {
+		rc = await_answer(spawner, reply, pidfd);
+		if (rc || reply->owner == request->birth.owner)
+			break;
+		ft__stock_arrived(&spawner->stock, reply->owner, reply->pid, *pidfd);
+	}
+	return rc;
 }
 
 /* The helper died before it answered.  Either the worker has taken its slot
@@ -366,8 +436,7 @@ static int look_for_worker(struct ft_worker *worker, struct ft__spawn_request *r
 {
 	struct ft__slot *slot = ft__slot_of(worker->owner);
 
-	revoke_slot(worker->owner);
-	if (ft__slot_alive(worker->owner)) {
+	if (!ft__spare_revoke(worker->owner)) {
 		worker->pid = slot->pid;
 		*pidfd = ft__pidfd_open(worker->pid);
 		return *pidfd < 0 ? *pidfd : 0;
@@ -385,14 +454,9 @@ static int accept_worker(struct ft_worker *worker, const struct ft__spawn_reply 
 	worker->pid = reply->pid;
 	if (*pidfd < 0)
 		*pidfd = ft__pidfd_open(worker->pid);
-	if (*pidfd >= 0)
-		return 0;
-	kill(worker->pid, SIGKILL);
-	while (waitpid(worker->pid, NULL, __WALL) < 0 && errno == EINTR)
-		;
-	worker->reaped = 1;
-	ft__supervisor_settle(worker);
-	return *pidfd;
+	if (*pidfd < 0)
+		ft__supervisor_bury(worker);
+	return *pidfd < 0 ? *pidfd : 0;
 }
 
 /* Asks the helper; starts it again, once, if it is dead or dies. */
@@ -422,43 +486,164 @@ static int ask(struct ft_spawner *spawner, struct ft_worker *worker,
 	}
 }
 
-static int set_payload(struct ft__spawn_request *request, const void *payload, size_t size,
-		       void **block)
+static int write_letter(const struct ft_worker *worker, const void *payload, size_t size,
+			struct ft__letter **letter)
 {
-	int rc;
+	void *block;
+	int rc = ft_block_alloc(sizeof(**letter) + size, &block);
 
-	*block = NULL;
-	if (!size)
-		return 0;
-	rc = ft_block_alloc(size, block);
 	if (rc)
 		return rc;
-	memcpy(*block, payload, size);
-	request->payload = ft_block_handle(*block);
-	request->size = size;
+	*letter = block;
+	**letter = (struct ft__letter){ .size = size,
+					.has_cpus = worker->has_cpus,
+					.cpus = worker->cpus };
+	memcpy((*letter)->name, worker->name, sizeof(worker->name));
+	if (size)
+		memcpy(*letter + 1, payload, size);
 	return 0;
 }
 
-static int spawn(struct ft_spawner *spawner, struct ft_worker *worker,
-		 struct ft__spawn_request *request)
+static void describe(const struct ft_spawner *spawner, const struct ft_worker *worker,
+		     struct ft__spawn_request *request)
 {
-	int pidfd = -1, rc;
-
 	ft__process_birth(worker, &request->birth);
 	request->birth.sibling = 1;
 	request->birth.mortal = spawner->argv != NULL; /* the supervisor made the helper */
-	pthread_mutex_lock(&spawner->lock);
-	rc = ask(spawner, worker, request, &pidfd);
-	pthread_mutex_unlock(&spawner->lock);
+}
+
+/* ---- spares ---- */
+
+static int ask_for_spare(struct ft_spawner *spawner)
+{
+	struct ft__spare *spare = ft__stock_new(&spawner->stock);
+	struct ft__spawn_request request = { 0 };
+	int rc;
+
+	if (!spare)
+		return -ENOMEM;
+	describe(spawner, spare->worker, &request);
+	rc = send_request(spawner, &request, MSG_DONTWAIT);
+	if (rc)
+		ft__spare_cancel(spare);
+	return rc;
+}
+
+/* Those that are not used are sent away by the clock: without it there are none. */
+static void replenish(struct ft_spawner *spawner)
+{
+	uint32_t want = spawner->argv ? ft__stock_wanted(&spawner->stock) : 0;
+
+	if (!want || !running(spawner))
+		return;
+	if (!spawner->ticking && ft__supervisor_alarm(FT__SPARE_IDLE_NS))
+		return;
+	spawner->ticking = true;
+	while (want-- && ask_for_spare(spawner) == 0)
+		;
+}
+
+/* 0; -ESRCH: the helper has to make one. */
+static int adopt(struct ft_spawner *spawner, struct ft_worker *worker, struct ft__letter *letter)
+{
+	struct ft__stock *stock = &spawner->stock;
+	struct ft__spawn_reply reply;
+	int pidfd, rc;
+
+	take_answers(spawner);
+	for (;;) {
+		rc = ft__stock_adopt(stock, worker, letter);
+		if (!rc || !ft__stock_count(stock, FT__SPARE_ASKED) ||
+		    await_answer(spawner, &reply, &pidfd))
+			return rc;
+		ft__stock_arrived(stock, reply.owner, reply.pid, pidfd);
+	}
+}
+
+/* When the next look at this one's spares is due; FT_FOREVER: it has none. */
+static ft_deadline look(struct ft_spawner *spawner)
+{
+	struct ft__stock *stock = &spawner->stock;
+	ft_deadline due = stock->last + FT__SPARE_IDLE_NS, now = ft_now();
+
+	if (now < due && (ft__stock_count(stock, FT__SPARE_READY) ||
+			  ft__stock_count(stock, FT__SPARE_ASKED)))
+		return due;
+	take_answers(spawner);
+	ft__stock_dismiss(stock);
+	return ft__stock_count(stock, FT__SPARE_NONE) == FT__SPARES ? FT_FOREVER : now + BUSY_NS;
+}
+
+ft_deadline ft__spawner_tick(void)
+{
+	ft_deadline next = FT_FOREVER, due;
+
+	pthread_mutex_lock(&all.lock);
+	for (struct ft_spawner *s = all.first; s; s = s->next) {
+		due = ft_after(BUSY_NS);
+		if (pthread_mutex_trylock(&s->lock) == 0) {
+			due = look(s);
+			s->ticking = due != FT_FOREVER;
+			pthread_mutex_unlock(&s->lock);
+		}
+		next = due < next ? due : next;
+	}
+	pthread_mutex_unlock(&all.lock);
+	return next;
+}
+
+void ft__spawner_forget(void)
+{
+	pthread_mutex_init(&all.lock, NULL);
+	all.first = NULL;
+}
+
+/* ---- spawn ---- */
+
+/* 0: also watched, and the letter is the worker's. */
+static int spawn(struct ft_spawner *spawner, struct ft_worker *worker, struct ft__letter *letter)
+{
+	struct ft__spawn_request request = {
+		.main = (uintptr_t)worker->main,
+		.letter = ft_block_handle(letter),
+	};
+	int pidfd = -1, rc;
+
+	describe(spawner, worker, &request);
+	rc = ask(spawner, worker, &request, &pidfd);
 	worker->pidfd = ft__private_fd(pidfd);
+	if (rc) {
+		ft_block_free(letter);
+		return rc;
+	}
+	/* From now on it goes with the worker. */
+	ft__block_assign(ft__block_of(letter), worker->owner);
+	return ft__supervisor_watch(worker);
+}
+
+static int spawn_locked(struct ft_spawner *spawner, struct ft_worker *worker,
+			struct ft__letter *letter)
+{
+	int rc;
+
+	ft__stock_note(&spawner->stock);
+	rc = adopt(spawner, worker, letter);
+	/* There are spares even then; the next worker may find none. */
+	if (!rc && !running(spawner)) {
+		drop(spawner);
+		(void)start(spawner);
+	}
+	if (rc)
+		rc = spawn(spawner, worker, letter);
+	if (!rc)
+		replenish(spawner);
 	return rc;
 }
 
 int ft__spawner_spawn(struct ft_spawner *spawner, struct ft_worker *worker, const void *payload,
 		      size_t size)
 {
-	struct ft__spawn_request request = { .main = (uintptr_t)worker->main };
-	void *block;
+	struct ft__letter *letter;
 	int rc = check(spawner);
 
 	if (rc)
@@ -466,16 +651,11 @@ int ft__spawner_spawn(struct ft_spawner *spawner, struct ft_worker *worker, cons
 	/* A function's address means nothing in another program. */
 	if (!worker->main != !!spawner->argv)
 		return -EINVAL;
-	rc = set_payload(&request, payload, size, &block);
+	rc = write_letter(worker, payload, size, &letter);
 	if (rc)
 		return rc;
-	rc = spawn(spawner, worker, &request);
-	if (rc) {
-		ft_block_free(block);
-		return rc;
-	}
-	/* From now on it goes with the worker. */
-	if (block)
-		ft__block_assign(ft__block_of(block), worker->owner);
-	return ft__supervisor_watch(worker);
+	pthread_mutex_lock(&spawner->lock);
+	rc = spawn_locked(spawner, worker, letter);
+	pthread_mutex_unlock(&spawner->lock);
+	return rc;
 }

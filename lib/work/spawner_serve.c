@@ -11,10 +11,13 @@
 #include <unistd.h>
 
 #include "mem/arena.h"
+#include "os/affinity.h"
 #include "os/clone.h"
+#include "os/point.h"
 #include "os/sigmask.h"
 #include "sync/bell.h"
 #include "work/lifeline.h"
+#include "work/mail.h"
 #include "work/private_fd.h"
 #include "work/spawner.h"
 
@@ -91,13 +94,13 @@ static int receive(int sock, struct ft__spawn_request *request)
 
 /* The program waits for it: an answer that cannot be given has to be our end,
  * which the program sees.  0 or -errno. */
-static int reply(int sock, int32_t pid, int pidfd)
+static int reply(int sock, const struct ft__spawn_request *request, int32_t pid, int pidfd)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control = { { 0 } };
-	struct ft__spawn_reply answer = { .pid = pid };
+	struct ft__spawn_reply answer = { .pid = pid, .owner = request->birth.owner };
 	struct iovec iov = { .iov_base = &answer, .iov_len = sizeof(answer) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
@@ -118,33 +121,49 @@ static int reply(int sock, int32_t pid, int pidfd)
 	return 0;
 }
 
-/* The worker's copy of the payload; -errno if there should be one. */
-static int find_payload(const struct ft__spawn_request *request, void **payload)
+static const void *payload_of(const struct ft__letter *letter)
 {
-	int rc;
+	return letter->size ? letter + 1 : NULL;
+}
 
-	*payload = NULL;
-	if (!request->payload)
-		return 0;
-	rc = ft_block_at(request->payload, payload);
-	return !rc && ft_block_size(*payload) < request->size ? -EINVAL : rc;
+/* A spare is a worker in all but what it does, and waits for that. */
+static const struct ft__letter *await_letter(const struct ft__birth *birth)
+{
+	const struct ft__letter *letter = ft__mail_take(birth->owner);
+
+	if (letter->has_cpus)
+		ft__affinity_set(0, &letter->cpus);
+	return letter;
+}
+
+static void be_worker_of_hooks(const struct ft_spawner_hooks *hooks,
+			       const struct ft__spawn_request *request)
+{
+	const struct ft__letter *letter;
+
+	sigaction(SIGINT, &program_action[SIGINT], NULL);
+	if (ft__process_begin(&request->birth))
+		_exit(255);
+	if (hooks->ready)
+		hooks->ready(hooks->ctx);
+	letter = request->letter ? ft__letter_at(request->letter) : await_letter(&request->birth);
+	if (!letter)
+		_exit(255);
+	ft__process_leave(hooks->child(hooks->ctx, payload_of(letter), letter->size));
 }
 
 _Noreturn static void be_worker(const struct helper *helper,
 				const struct ft__spawn_request *request)
 {
 	ft_worker_main *main = (ft_worker_main *)(uintptr_t)request->main;
-	void *payload;
+	const struct ft__letter *letter;
 
 	if (helper->hooks)
-		sigaction(SIGINT, &program_action[SIGINT], NULL);
-	else
-		restore_signals();
-	if (ft__process_begin(&request->birth) || find_payload(request, &payload))
+		be_worker_of_hooks(helper->hooks, request);
+	restore_signals();
+	if (ft__process_begin(&request->birth) || !(letter = ft__letter_at(request->letter)))
 		_exit(255);
-	if (helper->hooks)
-		ft__process_leave(helper->hooks->child(helper->hooks->ctx, payload, request->size));
-	ft__process_leave(main(payload));
+	ft__process_leave(main((void *)payload_of(letter)));
 }
 
 /* Where raw clone is refused, a child of ours has to do: the program knows it
@@ -187,13 +206,16 @@ static int serve_one(const struct helper *helper, struct ft__spawn_request *requ
 
 	if (hooks && hooks->before)
 		hooks->before(hooks->ctx);
+	FT__POINT();
 	rc = copy_named(&child, &request->birth);
+	FT__POINT();
 	if (!rc && !child.pid)
 		be_worker(helper, request);
 	if (hooks && hooks->parent)
 		hooks->parent(hooks->ctx);
-	int told = reply(helper->sock, rc ? rc : child.pid, rc ? -1 : child.pidfd);
+	int told = reply(helper->sock, request, rc ? rc : child.pid, rc ? -1 : child.pidfd);
 
+	FT__POINT();
 	if (!rc)
 		close(child.pidfd);
 	return told;
@@ -207,7 +229,7 @@ static int serve(const struct helper *helper)
 
 	while (!rc && receive(helper->sock, &request)) {
 		if (ft__thread_count() > 1) {
-			reply(helper->sock, -EBUSY, -1);
+			reply(helper->sock, &request, -EBUSY, -1);
 			return -EBUSY;
 		}
 		rc = serve_one(helper, &request);

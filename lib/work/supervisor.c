@@ -9,17 +9,27 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/atomic.h"
+#include "os/clock.h"
 #include "os/clone.h"
 #include "os/futex.h"
 #include "work/lifeline.h"
 #include "work/private_fd.h"
+#include "work/spawner.h"
 
 #define STACK_SIZE (256 * 1024)
 #define EVENTS 64
 #define RETRY_MS 5
+#define STRANGERS_NS INT64_C(20000000)      /* between looks at strangers */
+#define STRANGERS_FOR_NS INT64_C(1000000000) /* for so long */
+
+/* What woke the thread, if it was no worker: neither is an owner id. */
+#define COMMAND 0u
+#define ALARM UINT32_MAX
 
 static struct {
 	pthread_mutex_t start; /* starting the thread */
@@ -27,7 +37,8 @@ static struct {
 				* keep it parked */
 	pthread_mutex_t call;  /* one command at a time */
 	uint32_t ready;        /* atomic: 1 after the rest is there */
-	int epoll, event;
+	int epoll, event, timer;
+	uint64_t strangers; /* atomic: until when to look for them */
 	pthread_t thread;
 	int (*fn)(void *arg); /* the command; written before `event` */
 	void *arg;
@@ -39,6 +50,7 @@ static struct {
 	.call = PTHREAD_MUTEX_INITIALIZER,
 	.epoll = -1,
 	.event = -1,
+	.timer = -1,
 };
 
 static void obey(void)
@@ -53,6 +65,38 @@ static void obey(void)
 	ft__futex_wake(&supervisor.answered, 1, false);
 }
 
+/* Children of this thread that nobody knows: they were cloned by a helper that
+ * died then, and have left when they found that nobody expects them any more.  One
+ * that is known hides them, but not for long. */
+static void reap_strangers(void)
+{
+	int flags = WEXITED | WNOHANG | __WALL | __WNOTHREAD;
+	siginfo_t info = { 0 };
+
+	while (waitid(P_ALL, 0, &info, flags | WNOWAIT) == 0 && info.si_pid &&
+	       !ft__death_knows(info.si_pid)) {
+		waitid(P_PID, (id_t)info.si_pid, &info, flags);
+		info.si_pid = 0;
+	}
+}
+
+static void wake_up(void)
+{
+	ft_deadline next, now = ft_now();
+	uint64_t count;
+
+	if (read(supervisor.timer, &count, sizeof(count)) != sizeof(count))
+		return;
+	next = ft__spawner_tick();
+	/* Any order: who writes it has set the alarm after that. */
+	if (now < (ft_deadline)ft__load64_relaxed(&supervisor.strangers)) {
+		reap_strangers();
+		next = next < now + STRANGERS_NS ? next : now + STRANGERS_NS;
+	}
+	if (next != FT_FOREVER)
+		ft__supervisor_alarm(next - now);
+}
+
 static void *run(void *arg)
 {
 	struct epoll_event events[EVENTS];
@@ -63,10 +107,12 @@ static void *run(void *arg)
 
 		pthread_mutex_lock(&supervisor.gate);
 		for (int i = 0; i < n; i++) {
-			if (events[i].data.u32)
-				ft__death_notice(events[i].data.u32);
-			else
+			if (events[i].data.u32 == COMMAND)
 				obey();
+			else if (events[i].data.u32 == ALARM)
+				wake_up();
+			else
+				ft__death_notice(events[i].data.u32);
 		}
 		held_up = ft__death_retry();
 		pthread_mutex_unlock(&supervisor.gate);
@@ -95,19 +141,28 @@ static int start_thread(void)
 	return -rc;
 }
 
+static int listen_to(int fd, uint32_t what)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.u32 = what };
+
+	return epoll_ctl(supervisor.epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
 static int open_descriptors(void)
 {
-	/* 0 is no owner id: it stands for the command. */
-	struct epoll_event event = { .events = EPOLLIN, .data.u32 = 0 };
+	int rc;
 
 	supervisor.epoll = ft__private_fd(epoll_create1(EPOLL_CLOEXEC));
 	if (supervisor.epoll < 0)
 		return -errno;
 	supervisor.event = ft__private_fd(eventfd(0, EFD_CLOEXEC));
-	if (supervisor.event < 0 ||
-	    epoll_ctl(supervisor.epoll, EPOLL_CTL_ADD, supervisor.event, &event))
+	if (supervisor.event < 0)
 		return -errno;
-	return 0;
+	supervisor.timer = ft__private_fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+	if (supervisor.timer < 0)
+		return -errno;
+	rc = listen_to(supervisor.event, COMMAND);
+	return rc ? rc : listen_to(supervisor.timer, ALARM);
 }
 
 static int start(void)
@@ -123,9 +178,10 @@ static int start(void)
 		ft__store32_release(&supervisor.ready, 1);
 		return 0;
 	}
+	ft__private_fd_close(supervisor.timer);
 	ft__private_fd_close(supervisor.event);
 	ft__private_fd_close(supervisor.epoll);
-	supervisor.event = supervisor.epoll = -1;
+	supervisor.timer = supervisor.event = supervisor.epoll = -1;
 	return rc;
 }
 
@@ -153,6 +209,28 @@ int ft__supervisor_watch(struct ft_worker *worker)
 	while (!ft__supervisor_settle(worker))
 		poll(&poller, 1, RETRY_MS);
 	return rc;
+}
+
+void ft__supervisor_bury(struct ft_worker *worker)
+{
+	kill(worker->pid, SIGKILL);
+	while (waitpid(worker->pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	worker->reaped = 1;
+	ft__supervisor_settle(worker);
+}
+
+int ft__supervisor_alarm(int64_t ns)
+{
+	struct itimerspec time = { .it_value = ft__timespec(ns > 0 ? ns : 1) };
+
+	return timerfd_settime(supervisor.timer, 0, &time, NULL) ? -errno : 0;
+}
+
+void ft__supervisor_expect_stranger(void)
+{
+	ft__store64_relaxed(&supervisor.strangers, (uint64_t)ft_after(STRANGERS_FOR_NS));
+	(void)ft__supervisor_alarm(STRANGERS_NS);
 }
 
 int ft__supervisor_call(int (*fn)(void *arg), void *arg)
@@ -201,7 +279,9 @@ void ft__supervisor_forget(void)
 	pthread_mutex_init(&supervisor.gate, NULL);
 	pthread_mutex_init(&supervisor.call, NULL);
 	supervisor.ready = 0;
-	supervisor.epoll = supervisor.event = -1;
+	supervisor.strangers = 0;
+	supervisor.epoll = supervisor.event = supervisor.timer = -1;
+	ft__spawner_forget();
 	ft__death_forget();
 	ft__lifeline_forget();
 	ft__private_fd_forget();

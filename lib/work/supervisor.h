@@ -30,6 +30,18 @@ int ft__supervisor_watch(struct ft_worker *worker);
  * held up: the supervisor goes on trying. */
 int ft__supervisor_settle(struct ft_worker *worker);
 
+/* A child of ours that nobody can watch, for want of a descriptor: killed and
+ * settled. */
+void ft__supervisor_bury(struct ft_worker *worker);
+
+/* Lets the supervisor thread call ft__spawner_tick (work/spawner.h) in so many
+ * nanoseconds; an earlier wish is forgotten.  0 or -errno. */
+int ft__supervisor_alarm(int64_t ns);
+
+/* A helper that died may have left a child of ours behind that we know nothing
+ * of, and that leaves by itself: somebody has to reap it. */
+void ft__supervisor_expect_stranger(void);
+
 /* Runs fn(arg) on the supervisor thread, and waits for its answer. */
 int ft__supervisor_call(int (*fn)(void *arg), void *arg);
 
@@ -46,7 +58,12 @@ void ft__supervisor_forget(void);
  * whoever settles; ft__death_retry tries all that were held up again, and
  * returns how many still are. */
 int ft__death_watch(struct ft_worker *worker, int epoll);
+/* A watched spare (work/spare.h) has become `worker`: descriptor, slot and status
+ * are that one's from now on, and `payload` (NULL: none) goes with it. */
+void ft__death_hand_over(struct ft_worker *spare, struct ft_worker *worker, void *payload);
 void ft__death_notice(uint32_t owner);
+/* Is there a worker with this pid, watched or not yet? */
+bool ft__death_knows(pid_t pid);
 int ft__death_retry(void);
 void ft__death_forget(void);
 

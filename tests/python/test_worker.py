@@ -2,6 +2,7 @@
 """freethreading.Worker on processes, as the API text and multiprocessing say."""
 
 import atexit
+import contextlib
 import multiprocessing
 import multiprocessing.util
 import os
@@ -13,8 +14,8 @@ import time
 import unittest
 
 import freethreading
-from freethreading import Event, Lock, Queue, Worker, current_worker
-from support import LIMIT, TestCase, eventually
+from freethreading import Event, Lock, Queue, Worker, _core, current_worker
+from support import LIMIT, TestCase, descendants, eventually
 
 
 def nothing():
@@ -266,13 +267,54 @@ class WorkerTest(TestCase):
                 worker.join(LIMIT)
                 self.assertEqual(worker.exitcode, 0)
 
+        def left():
+            fds = len(os.listdir("/proc/self/fd"))
+            return fds, len(descendants(os.getpid())), _core.arena_info()["blocks"]
+
+        def no_spares():
+            names = []
+            for pid in descendants(os.getpid()):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as comm:
+                    names.append(comm.read())
+            return "ft-spare\n" not in names
+
         run_some()
-        fds = os.listdir("/proc/self/fd")
-        blocks = freethreading._core.arena_info()["blocks"]
+        self.assertTrue(eventually(no_spares))
+        # What is known of a spare goes a moment after itself.
+        self.assertTrue(eventually(lambda: left()[2] == 0))
+        before = left()
         for _ in range(4):
             run_some()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), len(fds))
-        self.assertEqual(freethreading._core.arena_info()["blocks"], blocks)
+        self.assertTrue(eventually(lambda: left() == before), (left(), before))
+
+    def test_spares_are_nobodys_children(self):
+        for _ in range(6):
+            self.start(target=nothing).join()
+        self.assertEqual(freethreading.active_children(), [])
+        self.assertEqual(multiprocessing.active_children(), [])
+
+    def test_dead_spares_are_passed_over(self):
+        for _ in range(5):
+            for _ in range(4):
+                self.start(target=nothing).join()
+            for pid in descendants(os.getpid()):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as comm:
+                    if comm.read() == "ft-spare\n":
+                        os.kill(pid, signal.SIGKILL)
+            worker = self.start(target=nothing)
+            worker.join(LIMIT)
+            self.assertEqual(worker.exitcode, 0)
+
+    def test_names_of_many(self):
+        event = Event()
+        workers = [self.start(target=wait_for, name=f"n-{i}", args=(event,)) for i in range(12)]
+        for i, worker in enumerate(workers):
+            with open(f"/proc/{worker.pid}/comm") as comm:
+                self.assertEqual(comm.read(), f"n-{i}\n")
+        event.set()
+        for worker in workers:
+            worker.join(LIMIT)
+            self.assertEqual(worker.exitcode, 0)
 
 
 if __name__ == "__main__":

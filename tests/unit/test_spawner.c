@@ -264,9 +264,11 @@ static void a_killed_helper_is_started_again(void **state)
 		assert_int_equal(result(spawn(spawner, !sort, &payload)), 5);
 		assert_int_not_equal(ft_spawner_pid(spawner), 0);
 		assert_int_not_equal(ft_spawner_pid(spawner), pid);
-		/* Killed with nobody looking, and asked at once. */
+		/* Killed with nobody looking, and asked at once; where a spare took the
+		 * job, the death may be seen only later. */
 		for (int i = 0; i < MANY(20); i++) {
-			assert_int_equal(kill(ft_spawner_pid(spawner), SIGKILL), 0);
+			pid = ft_spawner_pid(spawner);
+			assert_true(pid == 0 || kill(pid, SIGKILL) == 0);
 			assert_int_equal(result(spawn(spawner, !sort, &payload)), 5);
 		}
 		close(pidfd);
