@@ -2,7 +2,6 @@
 #include "answer.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 #include "convert.h"
 
@@ -22,7 +21,7 @@ PyObject *core_answer_new(PyTypeObject *type, PyObject *const *given)
 
 	if (!self)
 		return NULL;
-	self->maker = getpid();
+	self->maker = core_generation();
 	ft_event_init(&self->done, FT_PRIVATE | FT_INTERRUPTIBLE);
 	self->notify = given_or_null(given[0]);
 	self->callback = given_or_null(given[1]);
@@ -92,7 +91,7 @@ static int await(struct core_answer *self, PyObject *timeout)
 		return ended(self);
 	if (core_deadline(timeout, &deadline))
 		return -1;
-	if (self->maker != getpid()) {
+	if (self->maker != core_generation()) {
 		core_raise(-ECHILD);
 		return -1;
 	}

@@ -11,7 +11,7 @@
 struct core_answer {
 	struct core_job job;
 	PyObject *weakrefs;       /* the interpreter's */
-	pid_t maker;              /* in a forked child it never ends */
+	uint32_t maker;           /* in a forked child it never ends */
 	struct ft_event done;
 	int failed;               /* before `done`, by who ended it; so is value */
 	PyObject *value;          /* the result, or the exception */

@@ -99,7 +99,7 @@ static int submit_all(struct core_batch *self, struct core_jobs *jobs)
 {
 	Py_ssize_t chunks = (self->count + self->chunk - 1) / self->chunk;
 
-	for (Py_ssize_t i = 0; i < chunks && i < (Py_ssize_t)jobs->workers; i++) {
+	for (Py_ssize_t i = 0; i < chunks && i < (Py_ssize_t)jobs->rest.count; i++) {
 		if (!core_jobs_put(jobs, (PyObject *)self))
 			continue;
 		if (!i)

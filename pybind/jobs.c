@@ -2,19 +2,39 @@
 #include "jobs.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <freethreading/arena.h>
 
 #include "batch.h"
 #include "call.h"
 #include "convert.h"
+#include "future.h"
 #include "stream.h"
 
 static struct core_jobs *jobs_of(PyObject *op)
 {
 	return (struct core_jobs *)op;
+}
+
+/* ---- forks ---- */
+
+static uint32_t generation = 1; /* written in a child that has no other thread yet */
+
+static void count_fork(void)
+{
+	generation++;
+}
+
+__attribute__((constructor)) static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, count_fork);
+}
+
+uint32_t core_generation(void)
+{
+	return generation;
 }
 
 /* ---- how it ends ---- */
@@ -77,7 +97,7 @@ static int raise_closed(const struct core_jobs *jobs)
 
 int core_jobs_check(const struct core_jobs *jobs)
 {
-	if (jobs->maker != getpid()) {
+	if (jobs->maker != generation) {
 		core_raise(-ECHILD);
 		return -1;
 	}
@@ -89,8 +109,10 @@ int core_jobs_put(struct core_jobs *jobs, PyObject *job)
 	PyObject *reference = Py_NewRef(job);
 	int rc = ft_queue_put(&jobs->queue, &reference, sizeof(reference), FT_FOREVER);
 
-	if (!rc)
+	if (!rc) {
+		core_rest_call(&jobs->rest);
 		return 0;
+	}
 	Py_DECREF(reference);
 	if (rc == -EPIPE)
 		return raise_closed(jobs);
@@ -103,12 +125,11 @@ struct take {
 	PyObject *job;
 };
 
-static int take_call(void *ctx, ft_deadline deadline)
+static int take(struct take *take)
 {
-	struct take *take = ctx;
 	void *block;
 	size_t size;
-	int rc = ft_queue_get(&take->jobs->queue, &block, &size, deadline);
+	int rc = ft_queue_get(&take->jobs->queue, &block, &size, FT_NOW);
 
 	if (!rc) {
 		memcpy(&take->job, block, sizeof(take->job));
@@ -137,10 +158,16 @@ static void drop(struct core_jobs *jobs, PyObject *job)
 
 static void drop_all(struct core_jobs *jobs)
 {
-	struct take take = { .jobs = jobs };
+	struct take each = { .jobs = jobs };
 
-	while (!take_call(&take, FT_NOW))
-		drop(jobs, take.job);
+	while (!take(&each))
+		drop(jobs, each.job);
+}
+
+static void shut(struct core_jobs *jobs)
+{
+	ft_queue_close(&jobs->queue);
+	core_rest_call_all(&jobs->rest);
 }
 
 /* ---- streams ---- */
@@ -188,7 +215,7 @@ void core_jobs_remove(struct core_jobs *jobs, struct core_stream *stream)
 	last = linked && !jobs->streams && atomic_load(&jobs->stage) != CORE_JOBS_OPEN;
 	(void)ft_lock_release(&jobs->lock);
 	if (last)
-		ft_queue_close(&jobs->queue);
+		shut(jobs);
 	if (linked)
 		Py_DECREF((PyObject *)stream);
 }
@@ -213,7 +240,7 @@ static void end(struct core_jobs *jobs, uint32_t stage)
 	last = !jobs->streams || stage >= CORE_JOBS_TERMINATED;
 	(void)ft_lock_release(&jobs->lock);
 	if (last)
-		ft_queue_close(&jobs->queue);
+		shut(jobs);
 	if (stage >= CORE_JOBS_TERMINATED) {
 		drop_all(jobs);
 		hurry_all(jobs);
@@ -222,70 +249,94 @@ static void end(struct core_jobs *jobs, uint32_t stage)
 
 /* ---- serving ---- */
 
-static void run(struct core_jobs *jobs, PyObject *job, struct core_server *server)
+/* 0; -EPIPE: closed and empty; what the queue says. */
+static int take_patiently(struct take *next, uint32_t server)
 {
-	atomic_store_explicit(&server->busy, 1, memory_order_relaxed);
-	if (core_jobs_ended(jobs)) {
-		drop(jobs, job);
-	} else {
-		((struct core_job *)job)->run(job, jobs);
-		Py_DECREF(job);
-	}
-	atomic_store_explicit(&server->busy, 0, memory_order_relaxed);
+	struct core_rest *rest = &next->jobs->rest;
+	int rc = take(next);
+
+	if (rc != -ETIMEDOUT)
+		return rc;
+	do {
+		core_rest_lie_down(rest, server);
+		rc = take(next);
+		if (rc != -ETIMEDOUT) {
+			core_rest_get_up(rest, server);
+			break;
+		}
+		core_rest_sleep(rest, server);
+		rc = take(next);
+	} while (rc == -ETIMEDOUT);
+	/* It may have been called for more than it took. */
+	if (!rc && ft_queue_size(&next->jobs->queue))
+		core_rest_call(rest);
+	return rc;
 }
 
-/* Which server; NULL with an exception. */
-static struct core_server *server_of(struct core_jobs *jobs, PyObject *number)
+static void run(struct core_jobs *jobs, PyObject *job)
+{
+	if (core_jobs_ended(jobs)) {
+		drop(jobs, job);
+		return;
+	}
+	((struct core_job *)job)->run(job, jobs);
+	Py_DECREF(job);
+}
+
+/* 0, or -1 with an exception. */
+static int server_from(const struct core_jobs *jobs, PyObject *number, uint32_t *server)
 {
 	size_t i = PyLong_AsSize_t(number);
 
 	if (PyErr_Occurred())
-		return NULL;
-	if (i < jobs->workers)
-		return &jobs->servers[i];
+		return -1;
+	*server = (uint32_t)i;
+	if (i < jobs->rest.count)
+		return 0;
 	PyErr_SetString(PyExc_ValueError, "there is no such worker");
-	return NULL;
+	return -1;
 }
 
 static PyObject *jobs_serve(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 			    PyObject *kwnames)
 {
 	static const char *const names[] = { "number", "limit", NULL };
-	struct take take = { .jobs = jobs_of(op) };
-	struct core_server *server;
+	struct take next = { .jobs = jobs_of(op) };
 	Py_ssize_t limit, served = 0;
 	PyObject *given[2];
+	uint32_t server;
 	int rc;
 
-	if (core_args("serve", names, 1, args, nargs, kwnames, given))
+	if (core_args("serve", names, 1, args, nargs, kwnames, given) ||
+	    server_from(next.jobs, given[0], &server))
 		return NULL;
-	server = server_of(take.jobs, given[0]);
 	limit = given[1] ? PyLong_AsSsize_t(given[1]) : 0;
 	if (PyErr_Occurred())
 		return NULL;
-	while ((rc = core_wait(take_call, &take, FT_FOREVER, 0)) == 0) {
-		run(take.jobs, take.job, server);
+	while ((rc = take_patiently(&next, server)) == 0) {
+		run(next.jobs, next.job);
 		if (++served == limit)
 			Py_RETURN_TRUE;
 	}
 	return rc == -EPIPE ? Py_NewRef(Py_False) : core_raise(rc);
 }
 
-static PyObject *jobs_busy(PyObject *op, PyObject *number)
-{
-	struct core_server *server = server_of(jobs_of(op), number);
-
-	return server ? PyBool_FromLong((long)atomic_load(&server->busy)) : NULL;
-}
-
 /* ---- putting ---- */
 
-static int check_arguments(PyObject *args, PyObject *kwargs)
+/* What can't be pickled is refused here too, so that a program that works with
+ * threads works with processes.  0, or -1 with an exception. */
+static int check_call(struct core_jobs *jobs, PyObject *func, PyObject *args, PyObject *kwargs)
 {
-	if (PyTuple_Check(args) && (!kwargs || kwargs == Py_None || PyDict_Check(kwargs)))
+	PyObject *said;
+
+	if (core_jobs_check(jobs))
+		return -1;
+	if (core_portable(jobs->state, func) && core_portable(jobs->state, args) &&
+	    core_portable(jobs->state, kwargs))
 		return 0;
-	PyErr_SetString(PyExc_TypeError, "args must be a tuple, and kwargs a dict");
-	return -1;
+	said = PyObject_CallFunctionObjArgs(jobs->check, func, args, kwargs, NULL);
+	Py_XDECREF(said);
+	return said ? 0 : -1;
 }
 
 static PyObject *jobs_call(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -293,30 +344,37 @@ static PyObject *jobs_call(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 {
 	static const char *const names[] = { "func", "args", "kwargs", "notify", "callback",
 					     "error_callback", NULL };
-	PyObject *given[6];
+	PyObject *given[6], *tuple, *call = NULL;
 
-	if (core_args("call", names, 2, args, nargs, kwnames, given) ||
-	    core_jobs_check(jobs_of(op)) || check_arguments(given[1], given[2]))
+	if (core_args("call", names, 2, args, nargs, kwnames, given))
 		return NULL;
-	return core_call_new(jobs_of(op), given[0], given[1], given[2], given + 3);
-}
-
-static PyObject *jobs_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-			     PyObject *kwnames)
-{
-	static const char *const names[] = { "future", "func", "args", "kwargs", NULL };
-	PyObject *given[4];
-
-	if (core_args("submit", names, 3, args, nargs, kwnames, given) ||
-	    core_jobs_check(jobs_of(op)) || check_arguments(given[2], given[3]))
-		return NULL;
-	if (!PyObject_TypeCheck(given[0], jobs_of(op)->state->future)) {
-		PyErr_SetString(PyExc_TypeError, "future must be a Future of this module");
+	if (!given[2])
+		given[2] = Py_None;
+	if (given[2] != Py_None && !PyDict_Check(given[2])) {
+		PyErr_SetString(PyExc_TypeError, "kwds must be a dict");
 		return NULL;
 	}
-	if (core_errand_new(jobs_of(op), given[0], given[1], given[2], given[3]))
+	tuple = PySequence_Tuple(given[1]);
+	if (tuple && !check_call(jobs_of(op), given[0], tuple, given[2]))
+		call = core_call_new(jobs_of(op), given[0], tuple, given[2], given + 3);
+	Py_XDECREF(tuple);
+	return call;
+}
+
+static PyObject *jobs_submit(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+	PyObject *future;
+
+	if (nargs != 3 || !PyTuple_Check(args[1]) || !PyDict_Check(args[2])) {
+		PyErr_SetString(PyExc_TypeError, "submit() takes a function, a tuple and a dict");
 		return NULL;
-	Py_RETURN_NONE;
+	}
+	if (check_call(jobs_of(op), args[0], args[1], args[2]))
+		return NULL;
+	future = core_future_new((PyTypeObject *)jobs_of(op)->future);
+	if (future && core_errand_new(jobs_of(op), future, args[0], args[1], args[2]))
+		Py_CLEAR(future);
+	return future;
 }
 
 static PyObject *jobs_batch(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -378,7 +436,7 @@ static PyObject *jobs_stream(PyObject *op, PyObject *const *args, Py_ssize_t nar
 static PyObject *jobs_end(PyObject *op, uint32_t stage)
 {
 	/* In a forked child there is nothing to end. */
-	if (jobs_of(op)->maker == getpid())
+	if (jobs_of(op)->maker == generation)
 		end(jobs_of(op), stage);
 	Py_RETURN_NONE;
 }
@@ -399,7 +457,7 @@ static PyObject *jobs_hurry(PyObject *op, PyObject *unused)
 {
 	(void)unused;
 	atomic_store(&jobs_of(op)->hurry, 1);
-	if (jobs_of(op)->maker == getpid())
+	if (jobs_of(op)->maker == generation)
 		hurry_all(jobs_of(op));
 	Py_RETURN_NONE;
 }
@@ -420,43 +478,60 @@ static PyObject *jobs_give_up(PyObject *op, PyObject *why)
 
 /* ---- the object ---- */
 
+static int jobs_init(struct core_jobs *self, uint32_t workers)
+{
+	int rc = ft_lock_init(&self->lock, FT_PRIVATE);
+
+	if (!rc)
+		rc = core_rest_init(&self->rest, workers);
+	if (!rc)
+		rc = ft_queue_init(&self->queue, 0, FT_PRIVATE);
+	if (!rc)
+		self->maker = generation;
+	return rc;
+}
+
 static PyObject *jobs_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = { "workers", NULL };
-	struct core_jobs *self;
+	static char *names[] = { "workers", "check", "future", NULL };
+	struct core_state *state = core_state_of_type(type);
+	PyObject *check, *future, *op;
 	int workers, rc;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "i:Jobs", names, &workers))
+	if (!state || !PyArg_ParseTupleAndKeywords(args, kwargs, "iOO!:Jobs", names, &workers,
+						   &check, &PyType_Type, &future))
 		return NULL;
-	if (workers < 1) {
-		PyErr_SetString(PyExc_ValueError, "workers must be at least 1");
+	if (workers < 1 || !PyType_IsSubtype((PyTypeObject *)future, state->future)) {
+		PyErr_SetString(PyExc_ValueError, "workers must be at least 1, and future a "
+						  "class that inherits from Future");
 		return NULL;
 	}
-	self = jobs_of(type->tp_alloc(type, 0));
-	if (!self)
+	op = type->tp_alloc(type, 0);
+	if (!op)
 		return NULL;
-	self->state = core_state_of_type(type);
-	self->maker = getpid();
-	self->workers = (uint32_t)workers;
-	self->servers = PyMem_Calloc((size_t)workers, sizeof(*self->servers));
-	(void)!ft_lock_init(&self->lock, FT_PRIVATE);
-	rc = self->servers ? ft_queue_init(&self->queue, 0, FT_PRIVATE) : -ENOMEM;
+	jobs_of(op)->state = state;
+	jobs_of(op)->check = Py_NewRef(check);
+	jobs_of(op)->future = Py_NewRef(future);
+	rc = jobs_init(jobs_of(op), (uint32_t)workers);
 	if (!rc)
-		return (PyObject *)self;
-	self->maker = 0;
-	Py_DECREF(self);
+		return op;
+	Py_DECREF(op);
 	return core_raise(rc);
 }
 
 static int jobs_traverse(PyObject *op, visitproc visit, void *arg)
 {
 	Py_VISIT(Py_TYPE(op));
+	Py_VISIT(jobs_of(op)->check);
+	Py_VISIT(jobs_of(op)->future);
 	Py_VISIT(atomic_load(&jobs_of(op)->why));
 	return 0;
 }
 
 static int jobs_clear(PyObject *op)
 {
+	Py_CLEAR(jobs_of(op)->check);
+	Py_CLEAR(jobs_of(op)->future);
 	Py_XDECREF(atomic_exchange(&jobs_of(op)->why, NULL));
 	return 0;
 }
@@ -470,12 +545,12 @@ static void jobs_dealloc(PyObject *op)
 	PyObject_GC_UnTrack(op);
 	if (self->weakrefs)
 		PyObject_ClearWeakRefs(op);
-	if (self->maker == getpid()) {
+	if (self->maker == generation) {
 		end(self, CORE_JOBS_TERMINATED);
 		ft_queue_destroy(&self->queue);
 	}
 	jobs_clear(op);
-	PyMem_Free(self->servers);
+	core_rest_fini(&self->rest);
 	type->tp_free(op);
 	Py_DECREF(type);
 }
@@ -486,17 +561,15 @@ static PyMethodDef jobs_methods[] = {
 	  "Runs jobs in the calling thread: False when the queue is closed and empty, True after\n"
 	  "`limit` jobs, if that is not 0.\n\n"
 	  "number: which worker the thread is, from 0." },
-	{ "busy", jobs_busy, METH_O,
-	  "busy($self, number, /)\n--\n\nWhether the worker is in a job now." },
 	{ "call", CORE_FAST(jobs_call),
 	  "call($self, /, func, args, kwargs=None, notify=None, callback=None,\n"
 	  "     error_callback=None)\n--\n\n"
 	  "Has a worker call func(*args, **kwargs); returns a Call at once.\n\n"
 	  "notify: called with the Call in the worker when it has ended, and must see to it\n"
 	  "that somebody calls its settle(), which calls the callback for its outcome." },
-	{ "submit", CORE_FAST(jobs_submit),
-	  "submit($self, /, future, func, args, kwargs=None)\n--\n\n"
-	  "The same for a Future of this module, which gets the outcome from the worker." },
+	{ "submit", (PyCFunction)(void (*)(void))jobs_submit, METH_FASTCALL,
+	  "submit($self, func, args, kwargs, /)\n--\n\n"
+	  "The same, but returns a future, which gets the outcome from the worker." },
 	{ "batch", CORE_FAST(jobs_batch),
 	  "batch($self, /, func, items, star, chunk, notify=None, callback=None,\n"
 	  "      error_callback=None)\n--\n\n"
@@ -531,9 +604,12 @@ static PyMemberDef jobs_members[] = {
 	{ NULL, 0, 0, 0, NULL },
 };
 
-PyDoc_STRVAR(jobs_doc, "Jobs(workers)\n--\n\n"
-		       "Calls for threads: what a pool of thread workers shares.\n\n"
-		       "workers: how many threads will call serve(), each with a number of its own.");
+PyDoc_STRVAR(jobs_doc,
+	     "Jobs(workers, check, future)\n--\n\n"
+	     "Calls for threads: what a pool of thread workers shares.\n\n"
+	     "workers: how many threads will call serve(), each with a number of its own.\n"
+	     "check: called as check(func, args, kwargs) if they may not be picklable.\n"
+	     "future: the class of what submit() returns.");
 
 static PyType_Slot jobs_slots[] = {
 	{ Py_tp_doc, (void *)jobs_doc },

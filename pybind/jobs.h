@@ -13,20 +13,13 @@
 #ifndef FT_PYBIND_JOBS_H
 #define FT_PYBIND_JOBS_H
 
-#include <stdatomic.h>
-
 #include "module.h"
+#include "rest.h"
 
 #define CORE_JOBS_OPEN 0u
 #define CORE_JOBS_CLOSED 1u
 #define CORE_JOBS_TERMINATED 2u
 #define CORE_JOBS_BROKEN 3u
-
-/* A server's: no two in one cache line, since each writes its own all the time. */
-struct core_server {
-	_Atomic uint32_t busy; /* written by the server: it is in a job */
-	char apart[60];
-};
 
 struct core_stream;
 
@@ -40,9 +33,10 @@ struct core_jobs {
 	struct ft_lock lock;         /* of the list: the streams that may still want helpers */
 	struct core_stream *streams;
 	_Atomic int hurry;           /* somebody waits for the end: read all that there is */
-	pid_t maker;                 /* in a forked child nobody serves */
-	uint32_t workers;
-	struct core_server *servers; /* so many */
+	uint32_t maker;              /* core_generation(): in a forked child nobody serves */
+	struct core_rest rest;       /* of those who serve */
+	PyObject *check;             /* callable(func, args, kwargs): raises if not portable */
+	PyObject *future;            /* the class of what submit() returns */
 };
 
 /* The head of every object that can be a job. */
@@ -62,6 +56,9 @@ int core_jobs_put(struct core_jobs *jobs, PyObject *job);
  * it is removed.  0, or -1 with an exception. */
 int core_jobs_add(struct core_jobs *jobs, struct core_stream *stream);
 void core_jobs_remove(struct core_jobs *jobs, struct core_stream *stream);
+
+/* Another number in each child of fork(). */
+uint32_t core_generation(void);
 
 /* func(item) or func(*item). */
 PyObject *core_job_call(PyObject *func, PyObject *item, int star);

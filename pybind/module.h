@@ -86,6 +86,9 @@ extern PyMethodDef core_shared_functions[], core_serve_functions[];
 extern PyMethodDef core_place_functions[], core_info_functions[];
 extern PyMethodDef core_crew_functions[], core_portable_functions[];
 
+/* 1 if the object can surely be pickled, 0 if only pickling it will tell. */
+int core_portable(const struct core_state *state, PyObject *op);
+
 /* An OwnerDiedError that names `pid` is set as the exception; its text ends with
  * what has become of the lock. */
 void core_raise_owner_died(struct core_state *state, pid_t pid, const char *outcome);

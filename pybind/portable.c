@@ -126,12 +126,17 @@ static int is_portable(const struct core_state *state, PyObject *op, int depth)
 	return 0;
 }
 
-static PyObject *portable(PyObject *module, PyObject *op)
+int core_portable(const struct core_state *state, PyObject *op)
 {
-	int yes = is_portable(core_state(module), op, 0);
+	int yes = is_portable(state, op, 0);
 
 	PyErr_Clear(); /* whatever could not be asked is not known */
-	return PyBool_FromLong(yes);
+	return yes;
+}
+
+static PyObject *portable(PyObject *module, PyObject *op)
+{
+	return PyBool_FromLong(core_portable(core_state(module), op));
 }
 
 PyMethodDef core_portable_functions[] = {

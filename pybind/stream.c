@@ -127,7 +127,7 @@ static int publish(struct core_stream *self, const struct grab *hands)
 /* True: there is a place for a helper, which the caller fills. */
 static int join(struct core_stream *self)
 {
-	if (self->helpers >= self->jobs->workers)
+	if (self->helpers >= self->jobs->rest.count)
 		return 0;
 	self->helpers++;
 	return 1;
@@ -402,7 +402,7 @@ static int is_harmless(PyObject *iterator)
 
 static void configure(struct core_stream *self, const struct core_stream_plan *plan)
 {
-	uint64_t both = 2 * (uint64_t)self->jobs->workers;
+	uint64_t both = 2 * (uint64_t)self->jobs->rest.count;
 
 	self->star = plan->star;
 	self->ordered = plan->ordered;
@@ -427,7 +427,7 @@ static void begin(struct core_stream *self)
 		items = PY_SSIZE_T_MAX;
 	}
 	/* Nobody else knows the stream yet, but for who helps already. */
-	for (Py_ssize_t i = 0; i < (Py_ssize_t)self->jobs->workers && i < items; i++) {
+	for (Py_ssize_t i = 0; i < (Py_ssize_t)self->jobs->rest.count && i < items; i++) {
 		lock(self);
 		self->helpers++;
 		unlock(self);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a stream's consumer holds: an iterator over the results. */
 #include <errno.h>
-#include <unistd.h>
 
 #include "convert.h"
 #include "stream.h"
@@ -11,7 +10,7 @@ struct core_stream_results {
 	PyObject *weakrefs; /* the interpreter's */
 	PyObject *owner;
 	struct core_stream *stream;
-	pid_t maker;
+	uint32_t maker;
 	struct ft_lock front;  /* held by the one consumer that is in here */
 	struct core_row ready; /* under front: outcomes that were not handed out yet */
 };
@@ -36,7 +35,7 @@ PyObject *core_stream_results_new(struct core_jobs *jobs, const struct core_stre
 	}
 	results_of(op)->stream = stream;
 	results_of(op)->owner = Py_NewRef(owner);
-	results_of(op)->maker = getpid();
+	results_of(op)->maker = core_generation();
 	(void)!ft_lock_init(&results_of(op)->front, FT_PRIVATE | FT_INTERRUPTIBLE);
 	return op;
 }
@@ -81,7 +80,7 @@ static PyObject *next_until(struct core_stream_results *self, ft_deadline deadli
 	void *outcome = NULL;
 	int rc;
 
-	if (self->maker != getpid())
+	if (self->maker != core_generation())
 		return core_raise(-ECHILD);
 	if (!self->stream) /* the garbage collector was here */
 		return NULL;
@@ -120,7 +119,7 @@ static PyObject *results_next(PyObject *op, PyObject *const *args, Py_ssize_t na
 static PyObject *results_cancel(PyObject *op, PyObject *unused)
 {
 	(void)unused;
-	if (results_of(op)->maker == getpid())
+	if (results_of(op)->maker == core_generation())
 		core_stream_abandon(results_of(op)->stream);
 	Py_RETURN_NONE;
 }

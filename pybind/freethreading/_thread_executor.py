@@ -51,7 +51,7 @@ class WorkerPoolExecutor(futures.Executor):
         _base.check_initializer(initializer, tuple(initargs))
         self._lock = threading.Lock()
         self._shutdown = False
-        self._jobs = _core.Jobs(self._max_workers)
+        self._jobs = _core.Jobs(self._max_workers, _check, Future)
         self._members = _thread_member.Members(
             self._jobs,
             initializer,
@@ -78,15 +78,14 @@ class WorkerPoolExecutor(futures.Executor):
         can't be pickled, RuntimeError after `shutdown`, and BrokenThreadPool
         once the initializer has failed.
         """
-        _pickling.check(fn=fn, args=args, kwargs=kwargs)
         if not self._open:
             self._ensure_open()
-        future = Future()
         try:
-            self._jobs.submit(future, fn, args, kwargs)
+            return self._jobs.submit(fn, args, kwargs)
         except ValueError:
-            raise _refusal() from None
-        return future
+            if self._shutdown:
+                raise _refusal() from None
+            raise
 
     def map(self, fn, *iterables, timeout=None, chunksize=1):
         """An iterator like ``map(fn, *iterables)``, computed by the workers.
@@ -130,6 +129,10 @@ class WorkerPoolExecutor(futures.Executor):
         jobs = getattr(self, "_jobs", None)
         if jobs is not None:
             jobs.close()
+
+
+def _check(fn, args, kwargs):
+    _pickling.check(fn=fn, args=args, kwargs=kwargs)
 
 
 def _refusal():

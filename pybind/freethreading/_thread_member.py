@@ -3,17 +3,11 @@
 
 import sys
 import threading
-import time
 
 from . import _core, _thread
 from ._errors import BrokenThreadPool
 
 __all__ = ["Members"]
-
-
-# Seconds that a thread takes, at most, between its last result and its next look
-# at the queue.
-_LAST_MOMENT = 0.01
 
 
 class Member(_thread.Worker):
@@ -125,17 +119,6 @@ class Members:
         """Wait until all have left, after their jobs were closed."""
         while thread := self._any():
             thread.join()
-
-    def let_idle_leave(self):
-        """Wait for those that are in no job, or just about to end one."""
-        patience = time.monotonic() + _LAST_MOMENT
-        for number, thread in self._all():
-            if thread is threading.current_thread():
-                continue
-            while thread.is_alive() and not (
-                self._jobs.busy(number) and time.monotonic() > patience
-            ):
-                thread.join(_LAST_MOMENT / 2)
 
     def _all(self):
         with self._lock:

@@ -69,12 +69,16 @@ def feed(results):
         feeder.start()
 
 
+def _check(func, args, kwds):
+    _pickling.check(func=func, args=args, kwds=kwds)
+
+
 class WorkerPool(_base.WorkerPool):
     __doc__ = _base.WorkerPool.__doc__
 
     def __init__(self, workers=None, initializer=None, initargs=()):
         super().__init__(workers, initializer, initargs)
-        self._jobs = _core.Jobs(self._workers)
+        self._jobs = _core.Jobs(self._workers, _check, _core.Future)
         self._members = _thread_member.Members(
             self._jobs, initializer, self._initargs, traceback.print_exception
         )
@@ -90,10 +94,17 @@ class WorkerPool(_base.WorkerPool):
             return None
         return self._callbacks.ensure()
 
-    def _call(self, func, args, kwds, callback, error_callback):
-        _pickling.check(func=func, args=args, kwds=kwds)
-        notify = self._notify(callback, error_callback)
+    def apply(self, func, args=(), kwds=None):
+        return self._jobs.call(func, args, kwds).get()
+
+    def apply_async(self, func, args=(), kwds=None, callback=None, error_callback=None):
+        if callback is None and error_callback is None:
+            return self._jobs.call(func, args, kwds)
+        notify = self._callbacks.ensure()
         return self._jobs.call(func, args, kwds, notify, callback, error_callback)
+
+    apply.__doc__ = _base.WorkerPool.apply.__doc__
+    apply_async.__doc__ = _base.WorkerPool.apply_async.__doc__
 
     def _map(self, star, func, items, chunksize, callback, error_callback):
         _pickling.check(func=func)
@@ -111,7 +122,6 @@ class WorkerPool(_base.WorkerPool):
 
     def _stop(self):
         self._jobs.terminate()
-        self._members.let_idle_leave()
 
     def _await(self):
         self._jobs.hurry()
