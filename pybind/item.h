@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* What travels through queues: any picklable object, as bytes in a block. */
+/*
+ * What travels through queues between processes: any picklable object, in a block.
+ *
+ *   first byte   the rest
+ *   N T F        nothing: None, True, False
+ *   i            an int of 64 bits, as this machine has it
+ *   f            a float, likewise
+ *   b s          bytes; an ASCII str
+ *   0x80         a pickle, of which this byte is the first
+ */
 #ifndef FT_PYBIND_ITEM_H
 #define FT_PYBIND_ITEM_H
 
 #include "module.h"
 
-/* An item as a bytes object, or NULL with what pickle raised. */
-PyObject *core_item_dumps(struct core_state *state, PyObject *item);
+/* A new block with the item in it; NULL with what pickle raised, or MemoryError. */
+void *core_item_dumps(struct core_state *state, PyObject *item);
 
 /* The item in a block that was got, which is freed in any case; or NULL with
  * what unpickling raised. */

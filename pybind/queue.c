@@ -60,39 +60,40 @@ static PyObject *raise_closed(PyObject *op)
 
 struct put_call {
 	struct ft_queue *queue;
-	const void *data;
-	size_t size;
+	void *item; /* ours until it is put */
 };
 
 static int put_call(void *ctx, ft_deadline deadline)
 {
 	struct put_call *put = ctx;
 
-	return ft_queue_put(put->queue, put->data, put->size, deadline);
+	return ft_queue_put_block(put->queue, put->item, deadline);
 }
 
-static int put_bytes(PyObject *op, PyObject *bytes, ft_deadline deadline)
+static int put_block(PyObject *op, void *block, ft_deadline deadline)
 {
-	struct put_call put = { .size = (size_t)PyBytes_GET_SIZE(bytes) };
+	struct put_call put = { .item = block };
 	int rc = queue_check(op, &put.queue);
 
-	put.data = PyBytes_AS_STRING(bytes);
-	return rc ? rc : core_wait(put_call, &put, deadline, put.size > CORE_BIG);
+	if (!rc)
+		rc = core_wait(put_call, &put, deadline, 0);
+	if (rc)
+		ft_block_free(block);
+	return rc;
 }
 
 static PyObject *put_item(PyObject *op, PyObject *item, ft_deadline deadline)
 {
 	struct core_queue *self = (struct core_queue *)op;
-	PyObject *bytes;
+	void *block;
 	int rc;
 
 	if (atomic_load(&self->closed))
 		return raise_closed(op);
-	bytes = core_item_dumps(self->base.state, item);
-	if (!bytes)
+	block = core_item_dumps(self->base.state, item);
+	if (!block)
 		return NULL;
-	rc = put_bytes(op, bytes, deadline);
-	Py_DECREF(bytes);
+	rc = put_block(op, block, deadline);
 	if (rc == -ETIMEDOUT)
 		PyErr_SetNone(self->base.state->full);
 	return rc == -EPIPE ? raise_closed(op) : core_none(rc);
@@ -105,6 +106,8 @@ static PyObject *queue_put(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 	PyObject *given[3];
 	ft_deadline deadline;
 
+	if (nargs == 1 && !kwnames)
+		return put_item(op, args[0], FT_FOREVER);
 	if (core_args("put", names, 1, args, nargs, kwnames, given) ||
 	    core_block_deadline(given[1], given[2], &deadline))
 		return NULL;
@@ -157,6 +160,8 @@ static PyObject *queue_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 	PyObject *given[2];
 	ft_deadline deadline;
 
+	if (!nargs && !kwnames)
+		return get_item(op, FT_FOREVER);
 	if (core_args("get", names, 0, args, nargs, kwnames, given) ||
 	    core_block_deadline(given[0], given[1], &deadline))
 		return NULL;

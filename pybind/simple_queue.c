@@ -58,39 +58,24 @@ static int simple_queue_enter(PyObject *op, struct ft_simple_queue **queue)
 	return PyErr_Occurred() ? -1 : 0;
 }
 
-struct put_call {
-	struct ft_simple_queue *queue;
-	const void *data;
-	size_t size;
-};
-
-/* Never waits: a deadline means nothing. */
-static int put_call(void *ctx, ft_deadline deadline)
-{
-	struct put_call *put = ctx;
-
-	(void)deadline;
-	return ft_simple_queue_put(put->queue, put->data, put->size);
-}
-
 static PyObject *simple_queue_put(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 				  PyObject *kwnames)
 {
 	static const char *const names[] = { "item", NULL };
-	struct put_call put;
-	PyObject *item, *bytes;
+	struct ft_simple_queue *queue;
+	PyObject *item;
+	void *block;
 	int rc;
 
 	if (core_args("put", names, 1, args, nargs, kwnames, &item) ||
-	    simple_queue_enter(op, &put.queue))
+	    simple_queue_enter(op, &queue))
 		return NULL;
-	bytes = core_item_dumps(((struct core_shared *)op)->state, item);
-	if (!bytes)
+	block = core_item_dumps(((struct core_shared *)op)->state, item);
+	if (!block)
 		return NULL;
-	put.data = PyBytes_AS_STRING(bytes);
-	put.size = (size_t)PyBytes_GET_SIZE(bytes);
-	rc = core_wait(put_call, &put, FT_FOREVER, put.size > CORE_BIG);
-	Py_DECREF(bytes);
+	rc = ft_simple_queue_put_block(queue, block);
+	if (rc)
+		ft_block_free(block);
 	return rc == -EPIPE ? raise_closed(op) : core_none(rc);
 }
 

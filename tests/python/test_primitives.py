@@ -7,6 +7,7 @@ import copy
 import doctest
 import os
 import pickle
+import queue
 import signal
 import time
 import unittest
@@ -509,6 +510,57 @@ class SimpleQueueTest(WorkerTestCase):
             queue.get()
         with Alarm(lambda: queue.put("from the handler")):
             self.assertEqual(queue.get(), "from the handler")
+
+
+class Count(int):
+    pass
+
+
+class Word(str):
+    pass
+
+
+class Blob(bytes):
+    pass
+
+
+class ItemsTest(WorkerTestCase):
+    """What is sent as it is, and what lies at the border to what is pickled."""
+
+    ITEMS = [
+        *(None, True, False, 0, 1, -1, 2**31, 2**62, 2**63 - 1, -(2**63)),
+        *(2**63, -(2**63) - 1, 10**400),
+        *(0.0, -0.0, 1.5, -1e308, 5e-324, float("inf"), float("-inf")),
+        *("", "a", "NTFifbs", "\x00\x7f", "\x80", "\xe9", "\u20ac", "\ud800", "x" * 5000),
+        *(b"", b"a", b"\x80\x05N.", bytes(range(256)), bytes(70_000)),
+        *(Count(3), Word("N"), Blob(b"T"), (), [1], {"a": b"b"}, bytearray(b"i")),
+    ]
+
+    def test_they_come_out_as_they_went_in(self):
+        for q in (Queue(), SimpleQueue()):
+            before = blocks()
+            for item in self.ITEMS:
+                q.put(item)
+                again = q.get()
+                self.assertIs(type(again), type(item))
+                self.assertEqual(repr(again), repr(item))
+            nan = float("nan")
+            q.put(nan)
+            self.assertNotEqual(q.get(), nan)
+            self.assertEqual(blocks(), before)
+
+    def test_what_cannot_be_put_leaves_nothing(self):
+        full = Queue(1)
+        full.put(1)
+        for q in (full, SimpleQueue()):
+            before = blocks()
+            with self.assertRaises((AttributeError, pickle.PicklingError)):
+                q.put(lambda: None)
+            if q is full:
+                for item in (1, "text", bytes(70_000), [1]):
+                    with self.assertRaises(queue.Full):
+                        q.put_nowait(item)
+            self.assertEqual(blocks(), before)
 
 
 if __name__ == "__main__":
