@@ -7,7 +7,9 @@
 struct core_batch {
 	struct core_answer answer;
 	PyObject *func;
-	PyObject *items;        /* a tuple; until the end, or its result is taken */
+	PyObject *items;        /* a tuple; until the end, or its result is taken; NULL
+				 * for a range: who takes a chunk makes its items */
+	long long start, step;  /* of the range */
 	PyObject *values;       /* a list; each slot is written by who took its chunk */
 	int star;
 	Py_ssize_t count, chunk;
@@ -21,14 +23,24 @@ static struct core_batch *batch_of(PyObject *op)
 	return (struct core_batch *)op;
 }
 
+static PyObject *item_at(const struct core_batch *self, Py_ssize_t at)
+{
+	if (self->items)
+		return Py_NewRef(PyTuple_GET_ITEM(self->items, at));
+	/* Modulo 2^64: a step may be longer than what is left of the numbers. */
+	return PyLong_FromLongLong((long long)((uint64_t)self->start +
+					       (uint64_t)at * (uint64_t)self->step));
+}
+
 /* Ends with an exception at the first that fails: the rest of the chunk is not
  * tried. */
 static void run_items(struct core_batch *self, Py_ssize_t at, Py_ssize_t until)
 {
 	for (; at < until; at++) {
-		PyObject *item = PyTuple_GET_ITEM(self->items, at);
-		PyObject *value = core_job_call(self->func, item, self->star);
+		PyObject *item = item_at(self, at);
+		PyObject *value = item ? core_job_call(self->func, item, self->star) : NULL;
 
+		Py_XDECREF(item);
 		if (!value)
 			return;
 		PyList_SET_ITEM(self->values, at, value);
@@ -95,6 +107,46 @@ static void batch_run(PyObject *op, struct core_jobs *jobs)
 		end(self);
 }
 
+static int number_of(PyObject *range, const char *name, long long *number)
+{
+	PyObject *object = PyObject_GetAttrString(range, name);
+	int overflow = 1;
+
+	if (object)
+		*number = PyLong_AsLongLongAndOverflow(object, &overflow);
+	Py_XDECREF(object);
+	return overflow || PyErr_Occurred() ? -1 : 0;
+}
+
+/* True for a range whose numbers, and count, are not out of the ordinary. */
+static int range_set(struct core_batch *self, PyObject *items)
+{
+	long long stop;
+
+	if (!PyRange_Check(items) || number_of(items, "start", &self->start) ||
+	    number_of(items, "stop", &stop) || number_of(items, "step", &self->step)) {
+		PyErr_Clear();
+		return 0;
+	}
+	self->count = PyObject_Size(items);
+	if (self->count >= 0)
+		return 1;
+	PyErr_Clear();
+	return 0;
+}
+
+/* 0, or -1 with an exception. */
+static int items_set(struct core_batch *self, PyObject *items)
+{
+	if (range_set(self, items))
+		return 0;
+	self->items = PySequence_Tuple(items);
+	if (!self->items)
+		return -1;
+	self->count = PyTuple_GET_SIZE(self->items);
+	return 0;
+}
+
 static int submit_all(struct core_batch *self, struct core_jobs *jobs)
 {
 	Py_ssize_t chunks = (self->count + self->chunk - 1) / self->chunk;
@@ -134,9 +186,7 @@ PyObject *core_batch_new(struct core_jobs *jobs, PyObject *func, PyObject *items
 	self->answer.let_go = batch_let_go;
 	self->func = Py_NewRef(func);
 	self->star = star;
-	self->items = PySequence_Tuple(items);
-	self->count = self->items ? PyTuple_GET_SIZE(self->items) : 0;
-	self->values = self->items ? blanks(self->count) : NULL;
+	self->values = items_set(self, items) ? NULL : blanks(self->count);
 	/* Bounded, so that `next` cannot overflow. */
 	self->chunk = chunk < 1 ? 1 : chunk > self->count ? self->count : chunk;
 	self->left = self->count;

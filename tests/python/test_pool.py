@@ -138,6 +138,16 @@ class PoolTest(TestCase):
         children = {w.ident for w in freethreading.active_children()}
         self.assertLessEqual(idents, children)
 
+    def test_map_of_ranges(self):
+        for numbers in (
+            range(0),
+            range(10, 0, -3),
+            range(2**62, 2**62 + 3),
+            range(2**63 - 1, -(2**63), -(2**62)),
+            range(2**70, 2**70 + 3),
+        ):
+            self.assertEqual(self.pool.map(echo, numbers, 2), list(numbers))
+
     def test_errors(self):
         try:
             self.pool.apply(fail_on, (1, 1))
