@@ -46,8 +46,8 @@ DEVIATIONS = {
         "[!Ba]*.test_repr": "processes: as multiprocessing's, or with a word of ours",
         "BoundedSemaphoreTests.test_repr": "processes: as multiprocessing's",
         "*.test_locked_repr": "processes: as test_repr",
-        "LockTests.test_timeout": "processes: a timeout without blocking is ignored",
-        "RLockTests.test_timeout": "processes: a timeout without blocking is ignored",
+        "LockTests.test_timeout": "a negative timeout, but for -1 with threads, is no wait",
+        "RLockTests.test_timeout": "a negative timeout, but for -1 with threads, is no wait",
         "*SemaphoreTests.test_acquire_timeout": "processes: a timeout without blocking is ignored",
     },
 }
