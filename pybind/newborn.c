@@ -30,15 +30,16 @@ enum object {
 	AFTER_FORKERS, /* util._run_after_forkers */
 	EXIT_FUNCTION, /* util._exit_function */
 	SHUTDOWN,      /* threading._shutdown */
+	REHEARSAL,     /* a pickled process object, whose target does nothing */
 	CAUGHT,	       /* tells of an exception, answers the status */
 	OBJECTS,
 };
 
 static const char *const names[OBJECTS] = {
-    "process",	   "util",	     "current",	      "config",	    "parent",
-    "key_type",	   "base_bootstrap", "base_run",      "after_fork", "finalizers",
-    "main_thread", "thread_count",   "thread_exits",  "run_exits",  "loads",
-    "bootstrap",   "after_forkers",  "exit_function", "shutdown",   "caught",
+    "process",	      "util",	   "current",	 "config",     "parent",	"key_type",
+    "base_bootstrap", "base_run",  "after_fork", "finalizers", "main_thread",	"thread_count",
+    "thread_exits",   "run_exits", "loads",	 "bootstrap",  "after_forkers", "exit_function",
+    "shutdown",	      "rehearsal", "caught",
 };
 
 enum word {
@@ -93,6 +94,10 @@ static int fill(struct core_newborn *newborn, PyObject *world)
 			PyErr_SetString(PyExc_KeyError, names[i]);
 			return -1;
 		}
+	}
+	if (!PyBytes_Check(newborn->object[REHEARSAL])) {
+		PyErr_SetString(PyExc_TypeError, "rehearsal must be bytes");
+		return -1;
 	}
 	for (int i = 0; i < WORDS; i++) {
 		newborn->word[i] = PyUnicode_InternFromString(texts[i]);
@@ -335,6 +340,18 @@ static int flush(struct core_newborn *n, const char *name)
 			PyErr_ExceptionMatches(PyExc_ValueError)))
 		PyErr_Clear();
 	return PyErr_Occurred() ? -1 : 0;
+}
+
+/* What of all this leaves no trace but in the pages that it has written to. */
+void core_newborn_rehearse(struct core_newborn *n)
+{
+	PyObject *rehearsal = n->object[REHEARSAL];
+	PyObject *worker =
+	    load(n, PyBytes_AS_STRING(rehearsal), (size_t)PyBytes_GET_SIZE(rehearsal));
+
+	if (!worker || run(n, worker) || flush(n, "stdout") || flush(n, "stderr"))
+		PyErr_Clear();
+	Py_XDECREF(worker);
 }
 
 PyObject *core_newborn_run(struct core_newborn *n, const char *payload, size_t size)

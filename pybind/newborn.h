@@ -20,6 +20,10 @@ struct core_newborn;
 struct core_newborn *core_newborn_new(PyObject *world);
 void core_newborn_free(struct core_newborn *newborn);
 
+/* In a new process that may be a spare: writes to the pages that core_newborn_run
+ * will write to, while nobody waits for it. */
+void core_newborn_rehearse(struct core_newborn *newborn);
+
 /* In the new process.  The exit status as an int; None: this payload is for
  * Python, and nothing has been done; NULL: an exception that nobody caught. */
 PyObject *core_newborn_run(struct core_newborn *newborn, const char *payload, size_t size);

@@ -55,8 +55,11 @@ static PyObject *call_child(const struct serving *serving, const void *payload, 
 
 static void in_copy(void *ctx)
 {
-	(void)ctx;
+	struct serving *serving = ctx;
+
 	PyOS_AfterFork_Child();
+	if (serving->newborn)
+		core_newborn_rehearse(serving->newborn);
 }
 
 static int in_worker(void *ctx, const void *payload, size_t size)

@@ -8,6 +8,7 @@ is done there, and what is left to a worker is here, in one module.
 
 import _thread
 import atexit
+import gc
 import importlib
 import itertools
 import os
@@ -109,19 +110,24 @@ def main(known, hooks, main_later=False):
         _main_later = {key: known.pop(key) for key in _MAIN if key in known}
         known = dict(known)
     before = {**known}
+    for name in known.pop("preload", ()):
+        importlib.import_module(name)
     _import_main(known)
     if not main_later and _threads() > 1:
         _start_again(before)
     util._close_stdin()
+    world = None if _main_failed or _main_later else _world()
     # What a new process has, unless the main module has made it otherwise.
     process._process_counter = itertools.count(1)
     process._children = set()
     util._finalizer_registry.clear()
     atexit.unregister(util._exit_function)
+    # What all workers have in common is not for their collector to write to.
+    gc.freeze()
     status = 1
     _serving = True
     try:
-        status = _core.serve(_child, None if _main_failed or _main_later else _world())
+        status = _core.serve(_child, world)
     except BaseException:
         import traceback
 
@@ -155,6 +161,7 @@ def _world():
         "after_forkers": util._run_after_forkers,
         "exit_function": util._exit_function,
         "shutdown": threading._shutdown,
+        "rehearsal": pickle.dumps(_process.Process(target=_thread._count), 5),
         "caught": _caught,
     }
 

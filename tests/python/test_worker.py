@@ -5,6 +5,7 @@ import atexit
 import contextlib
 import multiprocessing
 import multiprocessing.util
+import operator
 import os
 import signal
 import sys
@@ -280,12 +281,12 @@ class WorkerTest(TestCase):
 
         run_some()
         self.assertTrue(eventually(no_spares))
-        # What is known of a spare goes a moment after itself.
-        self.assertTrue(eventually(lambda: left()[2] == 0))
+        # What is known of a spare goes a moment after itself, so there may be less.
         before = left()
         for _ in range(4):
             run_some()
-        self.assertTrue(eventually(lambda: left() == before), (left(), before))
+        gone = eventually(lambda: all(map(operator.le, left(), before)))
+        self.assertTrue(gone, (left(), before))
 
     def test_spares_are_nobodys_children(self):
         for _ in range(6):
