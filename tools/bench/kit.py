@@ -55,8 +55,8 @@ def _ours():
         Queue=ft.Queue,
         SimpleQueue=ft.SimpleQueue,
         Worker=ft.Worker,
-        pool=lambda workers: ft.WorkerPool(workers),
-        executor=lambda workers: ft.WorkerPoolExecutor(workers),
+        pool=ft.WorkerPool,
+        executor=ft.WorkerPoolExecutor,
         **members,
     )
 
