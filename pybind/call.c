@@ -25,10 +25,14 @@ static void call_run(PyObject *op, struct core_jobs *jobs)
 {
 	struct core_call *self = call_of(op);
 	PyObject *value = PyObject_Call(self->func, self->args, self->kwargs);
+	PyObject *error = value ? NULL : core_exception_take();
 
-	(void)jobs;
-	core_answer_end(&self->answer, value);
 	forget(self);
+	if (error)
+		core_exception_give(error);
+	if (!self->answer.notify)
+		core_rest_soon(&jobs->rest);
+	core_answer_end(&self->answer, value);
 }
 
 static void call_drop(PyObject *op, struct core_jobs *jobs)

@@ -249,25 +249,41 @@ static void end(struct core_jobs *jobs, uint32_t stage)
 
 /* ---- serving ---- */
 
-/* 0; -EPIPE: closed and empty; what the queue says. */
-static int take_patiently(struct take *next, uint32_t server)
+/* Sleeps until there is a job.  0; -EPIPE: closed and empty. */
+static int await_job(struct take *next, uint32_t server)
 {
 	struct core_rest *rest = &next->jobs->rest;
-	int rc = take(next);
+	int rc;
 
-	if (rc != -ETIMEDOUT)
-		return rc;
-	do {
+	for (;;) {
 		core_rest_lie_down(rest, server);
 		rc = take(next);
 		if (rc != -ETIMEDOUT) {
 			core_rest_get_up(rest, server);
-			break;
+			return rc;
 		}
 		core_rest_sleep(rest, server);
 		rc = take(next);
-	} while (rc == -ETIMEDOUT);
-	/* It may have been called for more than it took. */
+		if (rc != -ETIMEDOUT)
+			return rc;
+	}
+}
+
+/* The next job, and an end to the one before (or NULL), which is not kept while
+ * the thread sleeps.  0; -EPIPE: closed and empty; what the queue says. */
+static int take_patiently(struct take *next, PyObject *before, uint32_t server)
+{
+	struct core_rest *rest = &next->jobs->rest;
+	int rc = take(next), rested = rc == -ETIMEDOUT;
+
+	core_rest_looked(rest);
+	/* It may have been left, or called, for more than it took. */
+	if (!rc && ft_queue_size(&next->jobs->queue))
+		core_rest_call(rest);
+	Py_XDECREF(before);
+	if (!rested)
+		return rc;
+	rc = await_job(next, server);
 	if (!rc && ft_queue_size(&next->jobs->queue))
 		core_rest_call(rest);
 	return rc;
@@ -275,12 +291,10 @@ static int take_patiently(struct take *next, uint32_t server)
 
 static void run(struct core_jobs *jobs, PyObject *job)
 {
-	if (core_jobs_ended(jobs)) {
-		drop(jobs, job);
-		return;
-	}
-	((struct core_job *)job)->run(job, jobs);
-	Py_DECREF(job);
+	if (core_jobs_ended(jobs))
+		((struct core_job *)job)->drop(job, jobs);
+	else
+		((struct core_job *)job)->run(job, jobs);
 }
 
 /* 0, or -1 with an exception. */
@@ -303,7 +317,7 @@ static PyObject *jobs_serve(PyObject *op, PyObject *const *args, Py_ssize_t narg
 	static const char *const names[] = { "number", "limit", NULL };
 	struct take next = { .jobs = jobs_of(op) };
 	Py_ssize_t limit, served = 0;
-	PyObject *given[2];
+	PyObject *given[2], *before = NULL;
 	uint32_t server;
 	int rc;
 
@@ -313,10 +327,15 @@ static PyObject *jobs_serve(PyObject *op, PyObject *const *args, Py_ssize_t narg
 	limit = given[1] ? PyLong_AsSsize_t(given[1]) : 0;
 	if (PyErr_Occurred())
 		return NULL;
-	while ((rc = take_patiently(&next, server)) == 0) {
-		run(next.jobs, next.job);
-		if (++served == limit)
-			Py_RETURN_TRUE;
+	while ((rc = take_patiently(&next, before, server)) == 0) {
+		before = next.job;
+		run(next.jobs, before);
+		if (++served != limit)
+			continue;
+		core_rest_looked(&next.jobs->rest);
+		core_rest_call(&next.jobs->rest);
+		Py_DECREF(before);
+		Py_RETURN_TRUE;
 	}
 	return rc == -EPIPE ? Py_NewRef(Py_False) : core_raise(rc);
 }

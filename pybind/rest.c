@@ -5,6 +5,8 @@
 
 #include "convert.h"
 
+static _Thread_local int am_soon; /* between core_rest_soon and core_rest_looked */
+
 int core_rest_init(struct core_rest *rest, uint32_t count)
 {
 	*rest = (struct core_rest){
@@ -54,7 +56,7 @@ void core_rest_call(struct core_rest *rest)
 	/* Of this look and the put before it, and of a server's lying down and its
 	 * second look, one comes first: either sees the other. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (!atomic_load(&rest->resting) || atomic_load(&rest->called))
+	if (!atomic_load(&rest->resting) || atomic_load(&rest->called) || atomic_load(&rest->soon))
 		return;
 	lock(rest);
 	if (!atomic_load(&rest->called))
@@ -64,6 +66,20 @@ void core_rest_call(struct core_rest *rest)
 	unlock(rest);
 	if (call)
 		ft_event_set(call);
+}
+
+void core_rest_soon(struct core_rest *rest)
+{
+	am_soon = 1;
+	atomic_fetch_add(&rest->soon, 1);
+}
+
+void core_rest_looked(struct core_rest *rest)
+{
+	if (!am_soon)
+		return;
+	am_soon = 0;
+	atomic_fetch_sub(&rest->soon, 1);
 }
 
 void core_rest_call_all(struct core_rest *rest)

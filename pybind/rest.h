@@ -9,6 +9,9 @@
  *   field    who writes                        partner
  *   resting  under lock                        caller: after it put work; who lies
  *                                              down looks for work once more after it
+ *   soon     a server: +1 before it lets go    caller: leaves the work to that one,
+ *            who waits for its job, -1 after   who looks again after its -1 (seq_cst)
+ *            it has looked for the next
  *   called   under lock: 1 by the caller, 0    caller: with 1 it leaves the rest to
  *            by who was called before it looks who was called (seq_cst)
  *            for work
@@ -27,7 +30,7 @@ struct core_bed {
 
 struct core_rest {
 	struct ft_lock lock;
-	_Atomic uint32_t resting, called;
+	_Atomic uint32_t resting, called, soon;
 	uint32_t *order;       /* under lock: who rests, the last one lay down last */
 	struct core_bed *beds; /* one for each server */
 	uint32_t count;        /* of servers; const */
@@ -40,6 +43,12 @@ void core_rest_fini(struct core_rest *rest);
 /* There is work: somebody will look for it. */
 void core_rest_call(struct core_rest *rest);
 void core_rest_call_all(struct core_rest *rest);
+
+/* The calling server is done but for telling so, and looks for work next: whoever
+ * hears of it and brings more need not call another.  No foreign code may run
+ * between the two, which the second one ends (if there was a first). */
+void core_rest_soon(struct core_rest *rest);
+void core_rest_looked(struct core_rest *rest);
 
 /* From lie_down on the server will be called.  It looks for work once more, and
  * then sleeps until it is called, or gets up by itself.  It is up then. */
