@@ -88,9 +88,15 @@ static PyObject *queue_put(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 	return put_item(op, given[0], deadline);
 }
 
-static PyObject *queue_put_nowait(PyObject *op, PyObject *item)
+static PyObject *queue_put_nowait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+				  PyObject *kwnames)
 {
-	return put_item(op, item, FT_NOW);
+	static const char *const names[] = { "item", NULL };
+	PyObject *given[1];
+
+	if (core_args("put_nowait", names, 1, args, nargs, kwnames, given))
+		return NULL;
+	return put_item(op, given[0], FT_NOW);
 }
 
 /* ---- get ---- */
@@ -217,8 +223,8 @@ static PyMethodDef queue_methods[] = {
 	  "timeout: the longest wait for room in seconds; None waits for ever.\n\n"
 	  "Raises queue.Full if there was no room, and ValueError for a negative timeout if the\n"
 	  "queue has a limit; nothing is appended then." },
-	{ "put_nowait", queue_put_nowait, METH_O,
-	  "put_nowait($self, item, /)\n--\n\nput(item, block=False)." },
+	{ "put_nowait", CORE_FAST(queue_put_nowait),
+	  "put_nowait($self, /, item)\n--\n\nput(item, block=False)." },
 	{ "get", CORE_FAST(queue_get),
 	  "get($self, /, block=True, timeout=None)\n--\n\n"
 	  "Takes the oldest item.\n\n"

@@ -127,7 +127,7 @@ class WorkerPoolExecutor(futures.Executor):
         pending = [core.future_each(Future, fn, chunk) for chunk in chunks]
         return _flat(_results(pending, deadline))
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
+    def shutdown(self, wait=True, cancel_futures=False):
         """Take no more calls, and free the workers once all are done.
 
         With `wait`, return only then.  With `cancel_futures`, drop calls that

@@ -188,6 +188,10 @@ class WorkerPool(_base.WorkerPool):
     # -- what the base class asks for ----------------------------------------
 
     def apply(self, func, args=(), kwds=None):
+        """Call ``func(*args, **kwds)`` in a worker and return its result.
+
+        Raises ValueError if they can't be pickled, and whatever `func` raises.
+        """
         self._check_running()
         return self._core.apply(func, args if type(args) is tuple else tuple(args), kwds)
 

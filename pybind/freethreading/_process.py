@@ -73,6 +73,10 @@ class Process(process.BaseProcess):
         return _Popen(process_obj)
 
     def start(self):
+        """Start the worker: `run` begins in a process of its own.
+
+        Raises AssertionError if it has been started before.
+        """
         # A daemonic process may have workers of its own: they die with it, so
         # the standard library's reason to forbid them does not hold here.
         current = process.current_process()

@@ -109,7 +109,7 @@ class WorkerPoolExecutor(futures.Executor):
         feed(results)
         return _each(results, deadline)
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
+    def shutdown(self, wait=True, cancel_futures=False):
         """Take no more calls, and free the workers once all are done.
 
         With `wait`, return only then.  With `cancel_futures`, drop calls that
