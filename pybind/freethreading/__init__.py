@@ -14,8 +14,12 @@ where it has none.
 [0, 1, 4, 9, 16]
 
 Set FT_BACKEND=threads or FT_BACKEND=processes in the environment to choose the
-workers yourself.  `python -m freethreading` prints what it found on this machine.
-For C there is ``man 7 freethreading``.
+workers yourself.  On a free-threaded interpreter CPython warns of an extension
+module that turns the GIL on: imported before this package it makes workers
+processes; later it slows threads down, and changes no result.
+
+`python -m freethreading` prints what was found on this machine, which workers
+were chosen and why.  For C there is ``man 7 freethreading``.
 """
 
 from importlib import import_module as _import_module

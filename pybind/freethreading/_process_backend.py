@@ -81,6 +81,7 @@ def active_count():
 def get_ident():
     """Return a number that identifies the current worker: its process id.
 
+    >>> import os
     >>> get_ident() == os.getpid()
     True
     """

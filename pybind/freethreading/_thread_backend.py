@@ -91,6 +91,7 @@ def active_count():
 def get_ident():
     """Return a number that identifies the current worker: its thread identifier.
 
+    >>> import threading
     >>> get_ident() == threading.get_ident()
     True
     """

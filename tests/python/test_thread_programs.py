@@ -145,13 +145,11 @@ class EndTest(ThreadsTestCase):
             """
             import time
             from freethreading import Worker
-            def stay():
-                print("worker", flush=True)
-                time.sleep(60)
             if __name__ == "__main__":
-                worker = Worker(target=stay, daemon=True)
+                worker = Worker(target=time.sleep, args=(60,), daemon=True)
                 worker.start()
                 try:
+                    print("joining", flush=True)
                     worker.join()
                 except KeyboardInterrupt:
                     print("interrupted")
@@ -159,7 +157,7 @@ class EndTest(ThreadsTestCase):
             env=THREADS,
         )
         self.addCleanup(program.kill)
-        self.assertEqual(program.process.stdout.readline(), "worker\n")
+        self.assertEqual(program.process.stdout.readline(), "joining\n")
         os.kill(program.pid, signal.SIGINT)
         status, out, err = program.finish(LIMIT / 2)
         self.assertEqual((status, out), (0, "interrupted\n"), err)
