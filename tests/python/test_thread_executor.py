@@ -16,7 +16,8 @@ os.environ["FT_BACKEND"] = "threads"
 import freethreading
 from freethreading import WorkerPoolExecutor, current_worker
 from support import LIMIT, TestCase, Thread, eventually, in_fork, refused
-from test_executor import ExecutorTest, ExecutorTestCase, add, fail, square
+from test_executor import ExecutorTest, ExecutorTestCase  # noqa: F401 (tests to run)
+from test_executor import add, fail, square
 
 assert freethreading.get_backend() == "threading"
 

@@ -6,19 +6,19 @@ import gc
 import itertools
 import os
 import queue
-import signal
 import threading
 import unittest
 import warnings
 import weakref
 from concurrent.futures import BrokenExecutor, CancelledError
+from unittest import mock
 
 os.environ["FT_BACKEND"] = "threads"
 
 import freethreading
-from freethreading import Event, WorkerPool, current_worker
+from freethreading import WorkerPool, current_worker
 from support import LIMIT, Alarm, Raised, TestCase, Thread, eventually, in_fork, raiser, refused
-from test_pool import LeakTest, PoolTest, add, echo, square, wait_for
+from test_pool import LeakTest, PoolTest, add, echo, square  # noqa: F401 (tests to run)
 
 assert freethreading.get_backend() == "threading"
 
@@ -275,11 +275,8 @@ class ThreadPoolTest(TestCase):
 
     def test_an_initializer_that_fails_breaks_the_pool(self):
         reported = []
-        before, traceback_print = freethreading._thread_pool.traceback.print_exception, None
-        del traceback_print
-        self.addCleanup(setattr, freethreading._thread_pool.traceback, "print_exception", before)
-        freethreading._thread_pool.traceback.print_exception = reported.append
-        pool = WorkerPool(2, raise_it, (OSError("no such luck"),))
+        with mock.patch("traceback.print_exception", reported.append):
+            pool = WorkerPool(2, raise_it, (OSError("no such luck"),))
         self.addCleanup(pool.terminate)
         with self.assertRaisesRegex(BrokenExecutor, "no such luck"):
             for _ in range(1000):
