@@ -384,7 +384,8 @@ static PyMethodDef condition_methods[] = {
 	  "an exception too, be it from a signal handler, which runs during the wait but whose\n"
 	  "exception waits for the lock, or OwnerDiedError, which says that a worker died while\n"
 	  "it held the lock.  A with block around the wait does so.\n\n"
-	  "Raises AssertionError, without waiting, if the calling thread does not hold the lock." },
+	  "Raises AssertionError, between threads RuntimeError, without waiting, if the calling\n"
+	  "thread does not hold the lock." },
 	{ "wait_for", CORE_FAST(condition_wait_for),
 	  "wait_for($self, /, predicate, timeout=None)\n--\n\n"
 	  "Waits, again and again, until predicate() is true; returns what it returned last.\n\n"
@@ -393,12 +394,13 @@ static PyMethodDef condition_methods[] = {
 	  "not at all.  Exceptions are those of wait and of predicate." },
 	{ "notify", CORE_FAST(condition_notify),
 	  "notify($self, /, n=1)\n--\n\n"
-	  "Wakes the n who have waited longest, or all if there are fewer.  Raises AssertionError\n"
-	  "if the calling thread does not hold the lock." },
+	  "Wakes the n who have waited longest, or all if there are fewer.  Raises\n"
+	  "AssertionError, between threads RuntimeError, if the calling thread does not hold the\n"
+	  "lock." },
 	{ "notify_all", condition_notify_all, METH_NOARGS,
 	  "notify_all($self, /)\n--\n\n"
-	  "Wakes all who wait.  Raises AssertionError if the calling thread does not hold the\n"
-	  "lock." },
+	  "Wakes all who wait.  Raises AssertionError, between threads RuntimeError, if the\n"
+	  "calling thread does not hold the lock." },
 	{ "__enter__", condition_enter, METH_NOARGS,
 	  "__enter__($self, /)\n--\n\nTakes the lock, waiting for ever; returns True." },
 	{ "__exit__", CORE_EXIT(condition_exit),
@@ -420,8 +422,8 @@ PyDoc_STRVAR(condition_doc,
 	     "Workers wait, with a lock, until another says that something has changed.\n\n"
 	     "lock: a Lock or an RLock of freethreading (TypeError if anything else);\n"
 	     "None makes an RLock.\n\n"
-	     "It lives in memory that all workers share and may be pickled to any of\n"
-	     "them, with its lock, which is the same one there.  The process that made\n"
+	     "Between processes it lives in memory that all workers share and may be\n"
+	     "pickled to any of them, with its lock, which is the same one there.  The process that made\n"
 	     "it must keep a reference while others use it.\n\n"
 	     ">>> from freethreading import Condition\n"
 	     ">>> changed = Condition()\n"

@@ -117,8 +117,8 @@ static PyMemberDef event_members[] = {
 PyDoc_STRVAR(event_doc,
 	     "Event()\n--\n\n"
 	     "A flag that the workers of one program set, clear and wait for.\n\n"
-	     "It lives in memory that all workers share and may be pickled to any of\n"
-	     "them.  The process that made it must keep a reference while others use\n"
+	     "Between processes it lives in memory that all workers share and may be\n"
+	     "pickled to any of them.  The process that made it must keep a reference while others use\n"
 	     "it.");
 
 static PyType_Slot event_slots[] = {

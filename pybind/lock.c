@@ -133,14 +133,17 @@ static PyMethodDef lock_methods[] = {
 	{ "acquire", CORE_FAST(lock_acquire),
 	  "acquire($self, /, blocking=True, timeout=None)\n--\n\n"
 	  "Takes the lock, and says whether it did.\n\n"
-	  "blocking: False asks once and returns at once; timeout is then ignored.\n"
-	  "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
-	  "all.  Python's signal handlers run during the wait.\n\n"
+	  "blocking: False asks once and returns at once; timeout is then ignored, or between\n"
+	  "threads a ValueError.\n"
+	  "timeout: the longest wait in seconds; None waits for ever, and so does -1 between\n"
+	  "threads; another negative number waits not at all.  Python's signal handlers run\n"
+	  "during the wait.\n\n"
 	  "Raises OwnerDiedError if the worker that held the lock died holding it.  That is told\n"
 	  "once; the lock is free again, and not held by the caller." },
 	{ "release", lock_release, METH_NOARGS,
 	  "release($self, /)\n--\n\n"
-	  "Frees the lock, whoever took it.  Raises ValueError if it is not locked." },
+	  "Frees the lock, whoever took it.  Raises ValueError, between threads RuntimeError, if\n"
+	  "it is not locked." },
 	{ "locked", lock_locked, METH_NOARGS,
 	  "locked($self, /)\n--\n\nTrue if somebody holds the lock now." },
 	{ "__enter__", lock_enter, METH_NOARGS,
@@ -160,8 +163,8 @@ static PyMemberDef lock_members[] = {
 PyDoc_STRVAR(lock_doc,
 	     "Lock()\n--\n\n"
 	     "Mutual exclusion between the workers of one program.\n\n"
-	     "It lives in memory that all workers share and may be pickled to any of\n"
-	     "them.  The process that made it must keep a reference while others use\n"
+	     "Between processes it lives in memory that all workers share and may be\n"
+	     "pickled to any of them.  The process that made it must keep a reference while others use\n"
 	     "it.  Whoever has it may release it, and taking it twice blocks.  If its\n"
 	     "holder dies, the next acquire raises OwnerDiedError instead of waiting\n"
 	     "for ever.");

@@ -135,15 +135,17 @@ static PyMethodDef rlock_methods[] = {
 	{ "acquire", CORE_FAST(rlock_acquire),
 	  "acquire($self, /, blocking=True, timeout=None)\n--\n\n"
 	  "Takes the lock, or takes it once more, and says whether it did.\n\n"
-	  "blocking: False asks once and returns at once; timeout is then ignored.\n"
-	  "timeout: the longest wait in seconds; None waits for ever, a negative number not at\n"
-	  "all.  Python's signal handlers run during the wait.\n\n"
+	  "blocking: False asks once and returns at once; timeout is then ignored, or between\n"
+	  "threads a ValueError.\n"
+	  "timeout: the longest wait in seconds; None waits for ever, and so does -1 between\n"
+	  "threads; another negative number waits not at all.  Python's signal handlers run\n"
+	  "during the wait.\n\n"
 	  "Raises OwnerDiedError if the thread that held the lock died holding it.  That is told\n"
 	  "once; the lock is free again, and not held by the caller." },
 	{ "release", rlock_release, METH_NOARGS,
 	  "release($self, /)\n--\n\n"
-	  "Undoes one acquire; the last one frees the lock.  Raises AssertionError if the calling\n"
-	  "thread does not hold it." },
+	  "Undoes one acquire; the last one frees the lock.  Raises AssertionError, between\n"
+	  "threads RuntimeError, if the calling thread does not hold it." },
 	{ "__enter__", rlock_enter, METH_NOARGS,
 	  "__enter__($self, /)\n--\n\nTakes the lock, waiting for ever; returns True." },
 	{ "__exit__", CORE_EXIT(rlock_exit),
@@ -162,8 +164,8 @@ PyDoc_STRVAR(rlock_doc,
 	     "RLock()\n--\n\n"
 	     "A lock that the thread which holds it may take again.\n\n"
 	     "It is free once it was released as often as it was taken, which only\n"
-	     "the thread that took it may do.  It lives in memory that all workers\n"
-	     "share and may be pickled to any of them.  The process that made it must\n"
+	     "the thread that took it may do.  Between processes it lives in memory that\n"
+	     "all workers share and may be pickled to any of them.  The process that made it must\n"
 	     "keep a reference while others use it.  If its holder dies, the next\n"
 	     "acquire raises OwnerDiedError instead of waiting for ever.\n\n"
 	     ">>> from freethreading import RLock\n"

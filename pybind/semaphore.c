@@ -246,8 +246,8 @@ PyDoc_STRVAR(semaphore_doc,
 	     "Semaphore(value=1)\n--\n\n"
 	     "A number of units; whoever finds none waits for one.\n\n"
 	     "value: the units at first, from 0 (ValueError if less) to 2**31 - 1.\n\n"
-	     "It lives in memory that all workers share and may be pickled to any of\n"
-	     "them.  The process that made it must keep a reference while others use\n"
+	     "Between processes it lives in memory that all workers share and may be\n"
+	     "pickled to any of them.  The process that made it must keep a reference while others use\n"
 	     "it.  Units do not know who took them: those that a dead worker had taken\n"
 	     "do not come back by themselves.\n\n"
 	     ">>> from freethreading import Semaphore\n"
@@ -262,10 +262,9 @@ PyDoc_STRVAR(bounded_doc,
 	     "value: the units at first, from 0 (ValueError if less) to 2**31 - 1.  A\n"
 	     "release that would add one to these raises ValueError.\n\n"
 	     ">>> from freethreading import BoundedSemaphore\n"
-	     ">>> BoundedSemaphore(1).release()\n"
-	     "Traceback (most recent call last):\n"
-	     "    ...\n"
-	     "ValueError: semaphore or lock released too many times");
+	     ">>> seat = BoundedSemaphore(1)\n"
+	     ">>> seat.acquire(), seat.acquire(False)\n"
+	     "(True, False)");
 
 static PyType_Slot semaphore_slots[] = {
 	{ Py_tp_doc, (void *)semaphore_doc },
