@@ -80,7 +80,7 @@ def _threads():
 
 
 def _processes(method):
-    import multiprocessing
+    import multiprocessing.pool
     from concurrent.futures import ProcessPoolExecutor
 
     context = multiprocessing.get_context(method)
