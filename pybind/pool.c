@@ -144,8 +144,8 @@ static PyObject *pool_make(PyTypeObject *type, const struct pool_calls *calls,
 
 static PyObject *pool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = { "workers",	     "start", "name",	 "place",
-				 "tasks_per_worker", "pack",  "failure", NULL };
+	static char *names[] = { "workers", "start",   "name",	  "place", "tasks_per_worker",
+				 "pack",    "failure", "retries", NULL };
 	struct ft_pool_options options = {
 		.size = sizeof(options),
 		.kind = FT_WORKER_PROCESS,
@@ -153,16 +153,16 @@ static PyObject *pool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		.name = "ft",
 		.start = start_worker,
 	};
-	int workers, place = FT_PLACE_NONE, tasks_per_worker = 0;
+	int workers, place = FT_PLACE_NONE, tasks_per_worker = 0, retries = 0;
 	struct pool_calls calls = { NULL, NULL, NULL };
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO|siiOO:Pool", names, &workers,
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO|siiOOi:Pool", names, &workers,
 					 &calls.start, &options.name, &place, &tasks_per_worker,
-					 &calls.pack, &calls.failure))
+					 &calls.pack, &calls.failure, &retries))
 		return NULL;
-	if (workers < 0 || place < 0 || tasks_per_worker < 0) {
-		PyErr_SetString(PyExc_ValueError, "workers, place and tasks_per_worker must not "
-						  "be negative");
+	if (workers < 0 || place < 0 || tasks_per_worker < 0 || retries < 0) {
+		PyErr_SetString(PyExc_ValueError, "workers, place, tasks_per_worker and retries "
+						  "must not be negative");
 		return NULL;
 	}
 	if (!PyCallable_Check(calls.start)) {
@@ -172,6 +172,7 @@ static PyObject *pool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	options.workers = (uint32_t)workers;
 	options.place = (uint32_t)place;
 	options.tasks_per_worker = (uint32_t)tasks_per_worker;
+	options.retries = (uint32_t)retries;
 	return pool_make(type, &calls, &options);
 }
 
@@ -448,7 +449,8 @@ PyDoc_STRVAR(pool_doc,
 	     "cpus is a frozenset or None.\n"
 	     "name: for people.\n"
 	     "place: the policy, as for place().\n"
-	     "tasks_per_worker: a worker leaves after so many tasks; 0 for never.\n\n"
+	     "tasks_per_worker: a worker leaves after so many tasks; 0 for never.\n"
+	     "retries: a task whose worker died begins anew, so often at most.\n\n"
 	     "Raises what start() raises, and OSError.  Dropping an open pool kills its workers.");
 
 static PyType_Slot pool_slots[] = {

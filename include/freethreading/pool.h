@@ -20,8 +20,9 @@
  *
  * Every submitted task ends exactly once: with what its function returned,
  * -ECANCELED, or -EOWNERDEAD when the worker that ran it died.  The pool then
- * starts another worker in its seat and goes on.  A task's states (in shared
- * pages, lib/pool/task.h) and a future's life:
+ * starts another worker in its seat and goes on.  With options.retries such a
+ * task begins anew instead, at most so often: for tasks that may be done twice.
+ * A task's states (in shared pages, lib/pool/task.h) and a future's life:
  *
  *   BACKLOG -> READY -> RUNNING(seat) -> DONE -> collected
  *      |         |          `-- the worker died --> LOST
@@ -69,6 +70,7 @@ struct ft_pool_options {
 	int (*start)(void *ctx, uint32_t seat, uint64_t seat_handle, const struct ft_cpus *cpus,
 		     struct ft_worker **worker);
 	void *start_ctx;
+	uint32_t retries; /* a task whose worker died runs again, so often at most */
 };
 
 /* 0; -EINVAL; -EAGAIN, -ENOMEM, -EMFILE: no worker could be started. */
@@ -206,7 +208,8 @@ FT_API int ft_seat_close(struct ft_seat *seat);
 FT_API const void *ft_task_arg(const struct ft_task *task, size_t *size);
 /* Makes the block that holds the argument this process's, to be kept beyond the
  * task and freed with ft_block_free; the argument stays where it is.  Once.  0;
- * -ENOENT: it lies in no block; -EPERM: in a thread worker, or taken already. */
+ * -ENOENT: it lies in no block; -EPERM: in a thread worker, in a pool with retries, or taken
+ * already. */
 FT_API int ft_task_take(struct ft_task *task, void **block);
 FT_API uint64_t ft_task_code(const struct ft_task *task);
 FT_API uint64_t ft_task_id(const struct ft_task *task);

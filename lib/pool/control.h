@@ -91,6 +91,7 @@ struct ft__control {
 	uint32_t kind;    /* enum ft_worker_kind */
 	uint32_t flags;   /* FT_INTERRUPTIBLE */
 	uint32_t quota;   /* tasks that a worker takes, 0: any number */
+	uint32_t retries; /* 1: an argument stays where it is */
 	uint32_t shared;  /* FT_SHARED or FT_PRIVATE: how `call` is keyed */
 	uint32_t state FT__ALIGNED(FT__CACHE_LINE);
 	struct ft__bell bell FT__ALIGNED(FT__CACHE_LINE);

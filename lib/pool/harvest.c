@@ -21,6 +21,18 @@ void ft__list_append(struct ft__list *list, struct ft_future *future)
 	list->length++;
 }
 
+void ft__list_prepend(struct ft__list *list, struct ft_future *future)
+{
+	future->prev = NULL;
+	future->next = list->first;
+	if (list->first)
+		list->first->prev = future;
+	else
+		list->last = future;
+	list->first = future;
+	list->length++;
+}
+
 void ft__list_remove(struct ft__list *list, struct ft_future *future)
 {
 	if (future->prev)
@@ -179,7 +191,22 @@ static bool is_nonsense(const struct ft_pool *pool, uint64_t word)
 	return seat >= pool->board.seats || !pool->chairs[seat].member;
 }
 
-static void end_after_death(struct ft_pool *pool, struct ft_future *future, uint32_t seat,
+/* A task whose worker died, if it may: its argument is where it was, as nobody
+ * could take it. */
+static bool begin_anew(struct ft_pool *pool, struct ft_future *future)
+{
+	if (!future->retries || pool->terminated || pool->broken)
+		return false;
+	future->retries--;
+	result_drop(&pool->board.table[future->index]);
+	ft__deal_free(pool, future);
+	future->stage = FT__STAGE_BACKLOG;
+	ft__list_prepend(&pool->backlog, future);
+	return true;
+}
+
+/* Whether it was the dead worker's. */
+static bool end_after_death(struct ft_pool *pool, struct ft_future *future, uint32_t seat,
 			    const struct ft_worker_exit *exit)
 {
 	uint64_t word;
@@ -188,20 +215,24 @@ static void end_after_death(struct ft_pool *pool, struct ft_future *future, uint
 	    is_nonsense(pool, word))
 		end_lost(pool, future, exit);
 	else if (ft__task_state(word) == FT__TASK_READY || ft__task_seat(word) != seat)
-		return;
+		return false;
 	else if (ft__task_state(word) == FT__TASK_DONE)
 		end_done(pool, future, seat);
-	else
+	else if (!begin_anew(pool, future))
 		end_lost(pool, future, exit);
+	return true;
 }
 
-void ft__harvest_dead(struct ft_pool *pool, uint32_t seat, const struct ft_worker_exit *exit)
+bool ft__harvest_dead(struct ft_pool *pool, uint32_t seat, const struct ft_worker_exit *exit)
 {
+	bool worked = false;
+
 	drain(pool, seat);
 	for (uint32_t i = 0; i < pool->high; i++) {
 		if (pool->slips[i].future)
-			end_after_death(pool, pool->slips[i].future, seat, exit);
+			worked |= end_after_death(pool, pool->slips[i].future, seat, exit);
 	}
+	return worked;
 }
 
 void ft__harvest_rest(struct ft_pool *pool)

@@ -87,6 +87,7 @@ static int element_fill(struct map *map, struct element *element)
 	future->pool = map->pool;
 	future->main = map->main;
 	future->sink = element_end;
+	future->retries = map->pool->options.retries;
 	element->map = map;
 	return ft__future_arg(future, map->in + element->at * map->in_size, map->in_size);
 }

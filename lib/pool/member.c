@@ -109,13 +109,13 @@ static void stay_ends(struct ft_pool *pool, uint32_t seat, bool ended, bool left
 
 	if (ended)
 		ft_worker_exit_status(member->worker, &exit);
-	ft__harvest_dead(pool, seat, &exit);
+	bool worked = ft__harvest_dead(pool, seat, &exit) || chair->ended;
 	chair->member = NULL;
 	pool->vacant++;
 	line_clear(pool, seat);
 	if (!left) {
 		call_all(pool);
-		count_death(pool, &exit, !chair->ended);
+		count_death(pool, &exit, !worked);
 	}
 	if (ended) {
 		member_free(pool, member);

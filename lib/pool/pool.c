@@ -101,6 +101,7 @@ static int shared_make(struct ft_pool *pool, uint32_t seats)
 	control->kind = pool->options.kind;
 	control->flags = pool->options.flags;
 	control->quota = pool->options.tasks_per_worker;
+	control->retries = pool->options.retries > 0;
 	control->shared = pool->options.kind == FT_WORKER_PROCESS ? FT_SHARED : FT_PRIVATE;
 	for (uint32_t i = 0; i < seats && !rc; i++)
 		rc = ticket_make(pool, &pool->chairs[i], i);

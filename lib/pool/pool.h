@@ -46,6 +46,7 @@ struct ft_future {
 	bool lost;                 /* its worker died, or all of them: see `death` */
 	uint32_t flags;            /* FT_CALL_NOTIFY */
 	uint64_t group;            /* const */
+	uint32_t retries;          /* how often it may still begin anew */
 	uint32_t index, generation, seat; /* while DEALT: its cell, and whose channel */
 	int32_t status;
 	uint64_t id;
@@ -69,6 +70,7 @@ struct ft__list {
 };
 
 void ft__list_append(struct ft__list *list, struct ft_future *future);
+void ft__list_prepend(struct ft__list *list, struct ft_future *future);
 void ft__list_remove(struct ft__list *list, struct ft_future *future);
 
 /* Private notes about a cell. */
@@ -139,7 +141,7 @@ struct ft_pool {
 	struct ft__chair *chairs;
 	struct ft__member *leaving;
 	uint32_t vacant;
-	uint32_t futile;           /* deaths in a row without a task ended */
+	uint32_t futile;           /* deaths in a row of workers that had no task yet */
 	bool unsettled;            /* somebody is dead, but not settled yet */
 	bool hiring;               /* some thread is in options.start */
 	ft_deadline hire_at;       /* not before */
@@ -171,8 +173,9 @@ void ft__deal_state(struct ft_pool *pool, uint32_t state);
 void ft__harvest(struct ft_pool *pool);
 /* Everything that is unread, for a look without the lock. */
 bool ft__harvest_ripe(const struct ft_pool *pool);
-/* The same for the seat of a worker that ended, and what it left in cells. */
-void ft__harvest_dead(struct ft_pool *pool, uint32_t seat, const struct ft_worker_exit *exit);
+/* The same for the seat of a worker that ended, and what it left in cells.  Whether
+ * it was at a task. */
+bool ft__harvest_dead(struct ft_pool *pool, uint32_t seat, const struct ft_worker_exit *exit);
 /* Ends everything that has a cell, when there is nobody to do it. */
 void ft__harvest_rest(struct ft_pool *pool);
 /* Ends a future that has no cell and is in no list. */

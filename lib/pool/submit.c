@@ -70,6 +70,7 @@ static int future_new(struct ft_pool *pool, const struct ft_call *call, struct f
 	future->user = call->user;
 	future->flags = call->flags;
 	future->group = call->group;
+	future->retries = pool->options.retries;
 	ft__pool_get(pool);
 	*out = future;
 	return 0;

@@ -64,6 +64,8 @@ int ft_task_take(struct ft_task *task, void **block)
 		return -EINVAL;
 	if (!task->cell->arg || !task->arg)
 		return -ENOENT;
+	if (task->seat->board.control->retries)
+		return -EPERM;
 	int rc = ft__block_seize(task->cell->arg, task->seat->process);
 	*block = rc ? NULL : (void *)(uintptr_t)task->arg;
 	return rc;

@@ -164,6 +164,8 @@ class WorkerPool:
         workers: int | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
+        *,
+        retries: int = 0,
     ) -> None: ...
     def apply(
         self,
@@ -231,6 +233,7 @@ class WorkerPoolExecutor(Executor):
         thread_name_prefix: str = "",
         mp_context: Any = None,
         max_tasks_per_child: int | None = None,
+        retries: int = 0,
     ) -> None: ...
     def submit(self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]: ...
     def map(

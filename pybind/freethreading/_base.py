@@ -21,6 +21,13 @@ def worker_count(name, workers):
     return int(workers)
 
 
+def retry_count(retries):
+    """How often a task may begin anew after its worker's death."""
+    if not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"retries must be an integer of at least 0, not {retries!r}")
+    return retries
+
+
 def check_initializer(initializer, initargs):
     if initializer is not None and not callable(initializer):
         raise TypeError("initializer must be a callable")
@@ -67,6 +74,10 @@ class WorkerPool:
         respects affinity masks and container quotas.
     initializer, initargs : callable, tuple
         Called once in each worker before its first task.
+    retries : int, optional
+        How often a task whose worker died begins anew in another one, before
+        it raises `WorkerDiedError`; by default never.  What it had done by then
+        it does again.  Threads don't die.
 
     Raises
     ------
@@ -82,8 +93,9 @@ class WorkerPool:
     _core = None
     _state = "NEW"
 
-    def __init__(self, workers=None, initializer=None, initargs=()):
+    def __init__(self, workers=None, initializer=None, initargs=(), *, retries=0):
         self._workers = worker_count("workers", workers)
+        self._retries = retry_count(retries)
         self._initargs = tuple(initargs)
         self._initializer = initializer
         check_initializer(initializer, self._initargs)

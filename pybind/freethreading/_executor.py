@@ -6,7 +6,7 @@ import time
 import weakref
 from concurrent import futures
 
-from . import _core, _member, _pickling, _pool, _spawner
+from . import _base, _core, _member, _pickling, _pool, _spawner
 from ._future import Future
 
 __all__ = ["WorkerPoolExecutor"]
@@ -20,8 +20,10 @@ class _Engine:
     """What an executor has started.  It outlives one that is dropped while calls are
     pending: those are still computed, as the standard library does."""
 
-    def __init__(self, workers, members, tasks_per_worker):
-        self.core = _pool.open_core(workers, members, "ft-exec", tasks_per_worker)
+    def __init__(self, workers, members, tasks_per_worker, retries):
+        self.core = _pool.open_core(
+            workers, members, "ft-exec", tasks_per_worker, retries
+        )
         self._members = members
         self._notifier = _pool.Notifier(self.core, self._end)
         _engines.add(self)
@@ -51,7 +53,8 @@ class WorkerPoolExecutor(futures.Executor):
         Called once in each worker before its first call.
     **kwargs
         What the standard executors take: `max_tasks_per_child` replaces a
-        worker after so many calls.  `thread_name_prefix` and `mp_context` are
+        worker after so many calls.  And `retries`, which they do not know: how
+        often a call whose worker died begins anew in another one.  `thread_name_prefix` and `mp_context` are
         accepted and have no effect here: workers are processes, and they come
         from this library's own spawner.
 
@@ -75,6 +78,7 @@ class WorkerPoolExecutor(futures.Executor):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        self._retries = _base.retry_count(kwargs.pop("retries", 0))
         self._tasks_per_worker = _tasks_per_worker(kwargs)
         _pickling.check(initializer=initializer, initargs=tuple(initargs))
         _spawner.warm_up()
@@ -93,7 +97,7 @@ class WorkerPoolExecutor(futures.Executor):
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if self._core is None:
                 self._engine = _Engine(
-                    self._max_workers, self._members, self._tasks_per_worker
+                    self._max_workers, self._members, self._tasks_per_worker, self._retries
                 )
                 self._core = self._engine.core
                 dropped = weakref.finalize(self, self._engine.close)

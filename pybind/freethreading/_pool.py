@@ -66,7 +66,7 @@ def _notify(core, end):
         end()
 
 
-def open_core(workers, members, name, tasks_per_worker=0):
+def open_core(workers, members, name, tasks_per_worker=0, retries=0):
     """The native pool, with its workers on their way."""
     return _core.Pool(
         workers,
@@ -74,6 +74,7 @@ def open_core(workers, members, name, tasks_per_worker=0):
         name=name,
         place=_member.place(workers),
         tasks_per_worker=tasks_per_worker,
+        retries=retries,
         pack=_task.pack,
         failure=functools.partial(_task.failure, members),
     )
@@ -172,13 +173,15 @@ def _flat(values):
 class WorkerPool(_base.WorkerPool):
     __doc__ = _base.WorkerPool.__doc__
 
-    def __init__(self, workers=None, initializer=None, initargs=()):
-        super().__init__(workers, initializer, initargs)
+    def __init__(self, workers=None, initializer=None, initargs=(), *, retries=0):
+        super().__init__(workers, initializer, initargs, retries=retries)
         _spawner.warm_up()
         self._members = _member.Members(
             _member.ForkServerPoolWorker, initializer, self._initargs
         )
-        self._core = open_core(self._workers, self._members, "ft-pool")
+        self._core = open_core(
+            self._workers, self._members, "ft-pool", retries=self._retries
+        )
         self._state = "RUN"
         self._notifier = Notifier(self._core)
         self._finalizer = util.Finalize(

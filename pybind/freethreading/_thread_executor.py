@@ -46,6 +46,7 @@ class WorkerPoolExecutor(futures.Executor):
 
     def __init__(self, max_workers=None, initializer=None, initargs=(), **kwargs):
         prefix = kwargs.pop("thread_name_prefix", None)
+        _base.retry_count(kwargs.pop("retries", 0))
         self._limit = _base.executor_limit(kwargs)
         self._max_workers = _base.executor_workers(max_workers)
         _base.check_initializer(initializer, tuple(initargs))

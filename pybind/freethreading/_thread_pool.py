@@ -76,8 +76,8 @@ def _check(func, args, kwds):
 class WorkerPool(_base.WorkerPool):
     __doc__ = _base.WorkerPool.__doc__
 
-    def __init__(self, workers=None, initializer=None, initargs=()):
-        super().__init__(workers, initializer, initargs)
+    def __init__(self, workers=None, initializer=None, initargs=(), *, retries=0):
+        super().__init__(workers, initializer, initargs, retries=retries)
         self._jobs = _core.Jobs(self._workers, _check, _core.Future)
         self._members = _thread_member.Members(
             self._jobs, initializer, self._initargs, traceback.print_exception

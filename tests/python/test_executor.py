@@ -33,6 +33,13 @@ def die():
     time.sleep(LIMIT)
 
 
+def die_once(queue, text):
+    queue.put(1)
+    if queue.qsize() == 1:
+        die()
+    return len(text)
+
+
 def wait_for(event):
     event.wait()
     return "done"
@@ -338,6 +345,13 @@ class ProcessExecutorTest(ExecutorTestCase):
             slow.exception(-1)
         event.set()
         self.assertIsNone(slow.exception(LIMIT))
+
+    def test_retries(self):
+        with self.assertRaisesRegex(ValueError, "retries"):
+            WorkerPoolExecutor(1, retries=-1)
+        executor, queue = self.executor(1, retries=1), freethreading.Queue()
+        self.assertEqual(executor.submit(die_once, queue, "x" * 1000).result(LIMIT), 1000)
+        self.assertEqual(queue.qsize(), 2)
 
     def test_names(self):
         executor = self.executor(1)

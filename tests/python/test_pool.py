@@ -47,6 +47,14 @@ def die(signo=signal.SIGKILL):
     time.sleep(LIMIT)
 
 
+def die_often(queue, times):
+    """Dies in as many of its runs, which count themselves in the queue."""
+    queue.put(1)
+    if queue.qsize() <= times:
+        die()
+    return "alive"
+
+
 def leave(status):
     os._exit(status)
 
@@ -366,6 +374,27 @@ class ProcessPoolTest(TestCase):
 
 
 class DeathTest(TestCase):
+    def test_retries(self):
+        with WorkerPool(2, retries=2) as pool:
+            queue = freethreading.Queue()
+            self.assertEqual(pool.apply(die_often, (queue, 2)), "alive")
+            self.assertEqual(queue.qsize(), 3)
+            queue = freethreading.Queue()
+            with self.assertRaises(WorkerDiedError):
+                pool.apply(die_often, (queue, 3))
+            self.assertEqual(queue.qsize(), 3)
+            self.assertEqual(pool.map(square, range(20), 1), [x * x for x in range(20)])
+        for bad in (-1, 1.5, "1"):
+            with self.assertRaisesRegex(ValueError, "retries"):
+                WorkerPool(1, retries=bad)
+
+    def test_deaths_at_work_break_no_pool(self):
+        with WorkerPool(1) as pool:
+            for _ in range(10):
+                with self.assertRaises(WorkerDiedError):
+                    pool.apply(die)
+            self.assertEqual(pool.apply(square, (3,)), 9)
+
     def test_a_death_ends_exactly_its_task(self):
         with WorkerPool(2) as pool:
             for round in range(10):
