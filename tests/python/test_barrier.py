@@ -13,6 +13,9 @@ import unittest
 import weakref
 from threading import BrokenBarrierError
 
+# The primitives of processes, whatever the program's choice would be.
+os.environ["FT_BACKEND"] = "processes"
+
 from freethreading import Barrier, Event, Queue, Semaphore
 from support import LIMIT, Alarm, Raised, Thread, WorkerTestCase, blocks, eventually, raiser
 

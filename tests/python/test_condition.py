@@ -13,6 +13,9 @@ import time
 import unittest
 import weakref
 
+# The primitives of processes, whatever the program's choice would be.
+os.environ["FT_BACKEND"] = "processes"
+
 from freethreading import Condition, Event, Lock, OwnerDiedError, Queue, RLock, Semaphore
 from support import LIMIT, Alarm, Raised, Thread, WorkerTestCase, blocks, eventually, raiser
 

@@ -13,6 +13,9 @@ import time
 import unittest
 import weakref
 
+# The primitives of processes, whatever the program's choice would be.
+os.environ["FT_BACKEND"] = "processes"
+
 import freethreading
 from freethreading import (
     Barrier,

@@ -5,6 +5,9 @@ import os
 import signal
 import unittest
 
+# Programs with processes, whatever their choice would be.
+os.environ["FT_BACKEND"] = "processes"
+
 from support import LIMIT, Program, TestCase, descendants, eventually, run
 
 POOL = """

@@ -14,6 +14,9 @@ import threading
 import time
 import unittest
 
+# Workers as processes, whatever the program's choice would be.
+os.environ["FT_BACKEND"] = "processes"
+
 import freethreading
 from freethreading import Event, Lock, Queue, Worker, _core, current_worker
 from support import LIMIT, TestCase, descendants, eventually
