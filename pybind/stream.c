@@ -410,9 +410,9 @@ static void configure(struct core_stream *self, const struct core_stream_plan *p
 	self->persist = plan->persist;
 	self->chunk = plan->chunk < GRAB ? (uint64_t)plan->chunk : GRAB;
 	self->grows = !plan->window;
-	self->window = (uint64_t)plan->window;
-	if (self->grows)
-		self->window = both * self->chunk > WINDOW_LEAST ? both * self->chunk : WINDOW_LEAST;
+	self->window = self->grows ? both * self->chunk : (uint64_t)plan->window;
+	if (self->grows && self->window < WINDOW_LEAST)
+		self->window = WINDOW_LEAST;
 	(void)!ft_lock_init(&self->lock, FT_PRIVATE);
 	ft_event_init(&self->progress, FT_PRIVATE | FT_INTERRUPTIBLE);
 	ft_event_init(&self->room, FT_PRIVATE | FT_INTERRUPTIBLE);
