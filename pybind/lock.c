@@ -164,7 +164,9 @@ PyDoc_STRVAR(lock_doc,
 	     "Lock()\n--\n\n"
 	     "Mutual exclusion between the workers of one program.\n\n"
 	     "Between processes it lives in memory that all workers share and may be\n"
-	     "pickled to any of them.  The process that made it must keep a reference while others use it.  Whoever has it may release it, and taking it twice blocks.  If its\n"
+	     "pickled to any of them.  The process that made it must keep a reference\n"
+	     "while others use it.  Whoever has it may release it, and taking it twice\n"
+	     "blocks.  If its\n"
 	     "holder dies, the next acquire raises OwnerDiedError instead of waiting\n"
 	     "for ever.");
 
