@@ -33,6 +33,11 @@ def pass_gate(value=None):
     return value
 
 
+def five_times(thing):
+    for _ in range(5):
+        yield thing
+
+
 class Thing:
     """Something that can be pickled, and looked for."""
 
@@ -127,7 +132,7 @@ class ThreadPoolTest(TestCase):
         waiting = self.pool.apply_async(id, (thing,))
         batch = self.pool.map_async(id, [thing] * 5, 1)
         stream = self.pool.imap(id, [thing] * 5)
-        fed = self.pool.imap_unordered(id, (thing for _ in range(5)))
+        fed = self.pool.imap_unordered(id, five_times(thing))
         del thing
         self.pool.terminate()
         for call in (waiting.get, batch.get, stream.next, fed.next):
