@@ -7,6 +7,8 @@ import os
 import signal
 import unittest
 
+os.environ["FT_BACKEND"] = "processes"
+
 from support import LIMIT, Program, TestCase, descendants, eventually, state
 
 #: Every program below does some harm, and must still be whole then.

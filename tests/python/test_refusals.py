@@ -9,6 +9,8 @@ import tempfile
 import textwrap
 import unittest
 
+os.environ["FT_BACKEND"] = "processes"
+
 from support import LIMIT, TestCase
 
 HERE = os.path.dirname(os.path.abspath(__file__))
