@@ -353,3 +353,13 @@ int core_wait_in_turns(core_call *call, void *ctx, ft_deadline deadline)
 	}
 	return rc;
 }
+
+void core_lock(struct ft_lock *lock)
+{
+	while (ft_lock_acquire(lock, FT_NOW) == -ETIMEDOUT) {
+		Py_BEGIN_ALLOW_THREADS
+		if (ft_lock_acquire(lock, FT_FOREVER) == 0)
+			(void)ft_lock_release(lock);
+		Py_END_ALLOW_THREADS
+	}
+}

@@ -91,4 +91,11 @@ static inline int core_wait(core_call *call, void *ctx, ft_deadline deadline, in
  */
 int core_wait_in_turns(core_call *call, void *ctx, ft_deadline deadline);
 
+/*
+ * Takes a private lock that guards an object of ours, and waits for it without
+ * the GIL.  Only an attached thread ever holds it: when the interpreter ends, a
+ * daemon that is to attach again is stopped for ever, with all that it holds.
+ */
+void core_lock(struct ft_lock *lock);
+
 #endif

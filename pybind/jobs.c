@@ -172,14 +172,9 @@ static void shut(struct core_jobs *jobs)
 
 /* ---- streams ---- */
 
-static int lock_call(void *lock, ft_deadline deadline)
-{
-	return ft_lock_acquire(lock, deadline);
-}
-
 static void lock(struct core_jobs *jobs)
 {
-	(void)core_wait(lock_call, &jobs->lock, FT_FOREVER, 0);
+	core_lock(&jobs->lock);
 }
 
 int core_jobs_add(struct core_jobs *jobs, struct core_stream *stream)

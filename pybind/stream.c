@@ -19,14 +19,9 @@ static struct core_stream *stream_of(PyObject *op)
 	return (struct core_stream *)op;
 }
 
-static int lock_call(void *lock, ft_deadline deadline)
-{
-	return ft_lock_acquire(lock, deadline);
-}
-
 static void lock(struct core_stream *self)
 {
-	(void)core_wait(lock_call, &self->lock, FT_FOREVER, 0);
+	core_lock(&self->lock);
 }
 
 static void unlock(struct core_stream *self)
