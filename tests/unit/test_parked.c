@@ -10,6 +10,15 @@
 #include "os/traits.h"
 #include "work/worker.h"
 
+#ifdef __SANITIZE_ADDRESS__
+/* It gives each thread a signal stack of its own, with which none is used again. */
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "use_sigaltstack=0";
+}
+#endif
+
 #define LIMIT (20 * SECOND)
 
 static struct ft_worker *start(ft_worker_main *main, void *arg)
