@@ -2,6 +2,7 @@
 """What the Python tests share: programs in processes of their own, and waits
 that end with a clear failure instead of hanging."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -60,6 +61,16 @@ def descendants(pid):
         found += children
         queue += children
     return found
+
+
+def no_spares():
+    """Whether no spare worker of ours is there: they leave half a second after
+    the last start, and what is known of them a moment later."""
+    names = []
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as comm:
+            names.append(comm.read())
+    return "ft-spare\n" not in names
 
 
 def blocks():

@@ -19,7 +19,7 @@ os.environ["FT_BACKEND"] = "processes"
 
 import freethreading
 from freethreading import Event, Lock, Queue, Worker, _core, current_worker
-from support import LIMIT, TestCase, descendants, eventually
+from support import LIMIT, TestCase, descendants, eventually, no_spares
 
 
 def nothing():
@@ -274,13 +274,6 @@ class WorkerTest(TestCase):
         def left():
             fds = len(os.listdir("/proc/self/fd"))
             return fds, len(descendants(os.getpid())), _core.arena_info()["blocks"]
-
-        def no_spares():
-            names = []
-            for pid in descendants(os.getpid()):
-                with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as comm:
-                    names.append(comm.read())
-            return "ft-spare\n" not in names
 
         run_some()
         self.assertTrue(eventually(no_spares))
