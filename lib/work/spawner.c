@@ -293,6 +293,14 @@ static int create(struct ft_spawner **out, const struct ft_spawner_options *opti
 	return 0;
 }
 
+/* Its descriptor has to be there before it can be inherited. */
+static int bell_ready(void)
+{
+	int fd = ft__bell_fd();
+
+	return fd < -1 ? fd : 0;
+}
+
 int ft_spawner_start(struct ft_spawner **out, const struct ft_spawner_options *options)
 {
 	struct ft_spawner *spawner;
@@ -304,9 +312,8 @@ int ft_spawner_start(struct ft_spawner **out, const struct ft_spawner_options *o
 	rc = ft__arena_ready();
 	if (!rc)
 		rc = ft__supervisor_ready();
-	/* The bell's descriptor has to be there before it can be inherited. */
-	if (!rc && ft__bell_fd() < -1)
-		rc = ft__bell_fd();
+	if (!rc)
+		rc = bell_ready();
 	if (!rc)
 		rc = create(&spawner, options);
 	if (rc)

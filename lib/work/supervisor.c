@@ -85,6 +85,7 @@ static void wake_up(void)
 	ft_deadline next, now = ft_now();
 	uint64_t count;
 
+	/* Whoever has set it anew meanwhile wants another look later. */
 	if (read(supervisor.timer, &count, sizeof(count)) != sizeof(count))
 		return;
 	next = ft__spawner_tick();
@@ -158,7 +159,8 @@ static int open_descriptors(void)
 	supervisor.event = ft__private_fd(eventfd(0, EFD_CLOEXEC));
 	if (supervisor.event < 0)
 		return -errno;
-	supervisor.timer = ft__private_fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+	supervisor.timer =
+	    ft__private_fd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
 	if (supervisor.timer < 0)
 		return -errno;
 	rc = listen_to(supervisor.event, COMMAND);
