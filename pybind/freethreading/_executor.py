@@ -6,12 +6,10 @@ import time
 import weakref
 from concurrent import futures
 
-from . import _base, _core, _member, _pickling, _pool, _spawner
+from . import _base, _member, _pickling, _pool, _spawner
 from ._future import Future
 
 __all__ = ["WorkerPoolExecutor"]
-
-_IGNORED = ("thread_name_prefix", "mp_context")
 
 _engines = set()
 
@@ -54,9 +52,10 @@ class WorkerPoolExecutor(futures.Executor):
     **kwargs
         What the standard executors take: `max_tasks_per_child` replaces a
         worker after so many calls.  And `retries`, which they do not know: how
-        often a call whose worker died begins anew in another one.  `thread_name_prefix` and `mp_context` are
-        accepted and have no effect here: workers are processes, and they come
-        from this library's own spawner.
+        often a call whose worker died begins anew in another one.
+        `thread_name_prefix` and `mp_context` are accepted and have no effect
+        here: workers are processes, and they come from this library's own
+        spawner.
 
     Raises
     ------
@@ -72,17 +71,11 @@ class WorkerPoolExecutor(futures.Executor):
     """
 
     def __init__(self, max_workers=None, initializer=None, initargs=(), **kwargs):
-        if max_workers is None:
-            max_workers = _core.cpu_count()
-        if max_workers <= 0:
-            raise ValueError("max_workers must be greater than 0")
-        if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
         self._retries = _base.retry_count(kwargs.pop("retries", 0))
-        self._tasks_per_worker = _tasks_per_worker(kwargs)
-        _pickling.check(initializer=initializer, initargs=tuple(initargs))
+        self._limit = _base.executor_limit(kwargs)
+        self._max_workers = _base.executor_workers(max_workers)
+        _base.check_initializer(initializer, tuple(initargs))
         _spawner.warm_up()
-        self._max_workers = int(max_workers)
         self._members = _member.Members(
             _member.ForkServerProcess, initializer, tuple(initargs)
         )
@@ -97,7 +90,7 @@ class WorkerPoolExecutor(futures.Executor):
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if self._core is None:
                 self._engine = _Engine(
-                    self._max_workers, self._members, self._tasks_per_worker, self._retries
+                    self._max_workers, self._members, self._limit, self._retries
                 )
                 self._core = self._engine.core
                 dropped = weakref.finalize(self, self._engine.close)
@@ -176,22 +169,6 @@ def _result(future, deadline):
         return future.result(None if deadline is None else deadline - time.monotonic())
     finally:
         future.cancel()
-
-
-def _tasks_per_worker(kwargs):
-    limit = kwargs.pop("max_tasks_per_child", None)
-    for name in _IGNORED:
-        kwargs.pop(name, None)
-    if kwargs:
-        name = next(iter(kwargs))
-        raise TypeError(f"WorkerPoolExecutor() got an unexpected keyword argument {name!r}")
-    if limit is None:
-        return 0
-    if not isinstance(limit, int):
-        raise TypeError("max_tasks_per_child must be an integer")
-    if limit <= 0:
-        raise ValueError("max_tasks_per_child must be >= 1")
-    return limit
 
 
 def _shutdown_all():
