@@ -53,6 +53,28 @@ static int import_name(const char *from, const char *name, PyObject **object)
 	return *object ? 0 : -1;
 }
 
+/* The first who asks has it imported: most programs never do. */
+static PyObject *queue_error(struct core_state *state, enum core_queue_error which)
+{
+	PyObject *type = atomic_load(&state->queue_error[which]), *before = NULL;
+
+	if (type || import_name("queue", which == CORE_FULL ? "Full" : "Empty", &type))
+		return type;
+	/* Another thread may have done the same. */
+	if (atomic_compare_exchange_strong(&state->queue_error[which], &before, type))
+		return type;
+	Py_DECREF(type);
+	return before;
+}
+
+void core_raise_queue(struct core_state *state, enum core_queue_error which)
+{
+	PyObject *type = queue_error(state, which);
+
+	if (type)
+		PyErr_SetNone(type);
+}
+
 static int import_names(struct core_state *state)
 {
 	state->dumps_names = Py_BuildValue("(s)", "buffer_callback");
@@ -60,8 +82,6 @@ static int import_names(struct core_state *state)
 	return !state->dumps_names || !state->loads_names ||
 			       import_name("pickle", "dumps", &state->dumps) ||
 			       import_name("pickle", "loads", &state->loads) ||
-			       import_name("queue", "Full", &state->full) ||
-			       import_name("queue", "Empty", &state->empty) ||
 			       import_name("threading", "BrokenBarrierError", &state->broken)
 		       ? -1
 		       : 0;
@@ -247,8 +267,8 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->loads);
 	Py_VISIT(state->dumps_names);
 	Py_VISIT(state->loads_names);
-	Py_VISIT(state->full);
-	Py_VISIT(state->empty);
+	Py_VISIT(state->queue_error[CORE_FULL]);
+	Py_VISIT(state->queue_error[CORE_EMPTY]);
 	Py_VISIT(state->owner_died);
 	Py_VISIT(state->broken);
 	Py_VISIT(state->attach);
@@ -284,8 +304,8 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->loads);
 	Py_CLEAR(state->dumps_names);
 	Py_CLEAR(state->loads_names);
-	Py_CLEAR(state->full);
-	Py_CLEAR(state->empty);
+	Py_CLEAR(state->queue_error[CORE_FULL]);
+	Py_CLEAR(state->queue_error[CORE_EMPTY]);
 	Py_CLEAR(state->owner_died);
 	Py_CLEAR(state->broken);
 	Py_CLEAR(state->attach);

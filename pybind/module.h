@@ -17,6 +17,8 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include <stdatomic.h>
+
 #include <freethreading.h>
 
 /* The primitives of one backend. */
@@ -25,11 +27,11 @@ struct core_types {
 	PyTypeObject *semaphore, *bounded_semaphore, *queue, *simple_queue;
 };
 
-/* What one interpreter owns; const after core_exec. */
+/* What one interpreter owns; const after core_exec, but for queue_error. */
 struct core_state {
 	PyObject *dumps, *loads; /* of pickle */
 	PyObject *dumps_names, *loads_names; /* their keywords, as a fast call has them */
-	PyObject *full, *empty;  /* of queue */
+	_Atomic(PyObject *) queue_error[2]; /* by enum core_queue_error; NULL: not yet asked for */
 	PyObject *owner_died;    /* OwnerDiedError */
 	PyObject *broken;        /* threading.BrokenBarrierError */
 	PyObject *attach;        /* what a pickled primitive of processes calls */
@@ -88,6 +90,10 @@ extern PyMethodDef core_crew_functions[], core_portable_functions[];
 
 /* 1 if the object can surely be pickled, 0 if only pickling it will tell. */
 int core_portable(const struct core_state *state, PyObject *op);
+
+/* queue.Full and queue.Empty are set as the exception, or what comes of importing them. */
+enum core_queue_error { CORE_FULL, CORE_EMPTY };
+void core_raise_queue(struct core_state *state, enum core_queue_error which);
 
 /* An OwnerDiedError that names `pid` is set as the exception; its text ends with
  * what has become of the lock. */

@@ -95,7 +95,7 @@ static PyObject *put_item(PyObject *op, PyObject *item, ft_deadline deadline)
 		return NULL;
 	rc = put_block(op, block, deadline);
 	if (rc == -ETIMEDOUT)
-		PyErr_SetNone(self->base.state->full);
+		core_raise_queue(self->base.state, CORE_FULL);
 	return rc == -EPIPE ? raise_closed(op) : core_none(rc);
 }
 
@@ -151,7 +151,7 @@ static PyObject *get_item(PyObject *op, ft_deadline deadline)
 	if (!rc)
 		rc = core_wait(get_call, &get, deadline, 0);
 	if (rc == -ETIMEDOUT)
-		PyErr_SetNone(state->empty);
+		core_raise_queue(state, CORE_EMPTY);
 	if (rc == -EPIPE)
 		PyErr_Format(PyExc_EOFError, "Queue %R is closed and empty", op);
 	if (rc)

@@ -69,7 +69,7 @@ static PyObject *put_item(PyObject *op, PyObject *item, ft_deadline deadline)
 	int rc = core_fifo_put(&self->fifo, item, deadline);
 
 	if (rc == -ETIMEDOUT)
-		PyErr_SetNone(self->base.state->full);
+		core_raise_queue(self->base.state, CORE_FULL);
 	return core_none(rc);
 }
 
@@ -110,7 +110,7 @@ static PyObject *get_item(PyObject *op, ft_deadline deadline)
 	if (!rc)
 		return item;
 	if (rc == -ETIMEDOUT)
-		PyErr_SetNone(self->base.state->empty);
+		core_raise_queue(self->base.state, CORE_EMPTY);
 	return core_raise(rc);
 }
 

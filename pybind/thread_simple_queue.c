@@ -76,7 +76,7 @@ static PyObject *get_item(PyObject *op, ft_deadline deadline)
 	if (!rc)
 		return item;
 	if (rc == -ETIMEDOUT)
-		PyErr_SetNone(((struct core_shared *)op)->state->empty);
+		core_raise_queue(((struct core_shared *)op)->state, CORE_EMPTY);
 	return core_raise(rc);
 }
 
