@@ -84,4 +84,10 @@ static inline uint64_t ft__offset(const void *p)
 }
 void *ft__at(uint64_t offset, uint64_t size);
 
+/* The arena is open.  Outside it: what is no offset of anything. */
+static inline uint64_t ft__offset_unchecked(const void *p)
+{
+	return (uint64_t)((uintptr_t)p - (uintptr_t)ft__arena.base);
+}
+
 #endif

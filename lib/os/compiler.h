@@ -5,6 +5,8 @@
 
 #define FT__LIKELY(x) __builtin_expect(!!(x), 1)
 #define FT__UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* What seldom runs: out of the way of what often does, and of its registers. */
+#define FT__COLD __attribute__((cold, noinline))
 #define FT__ALIGNED(n) __attribute__((aligned(n)))
 #define FT__CACHE_LINE 64
 /* Initial-exec TLS: one load, no call; a few bytes fit any dlopen'ed object.

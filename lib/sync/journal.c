@@ -13,24 +13,11 @@
 #include "sync/queue.h"
 #include "sync/semaphore.h"
 
-#define KIND_SHIFT 56
-#define OFFSET_MASK ((UINT64_C(1) << KIND_SHIFT) - 1)
-
-/* Locks are held for long, so they must leave room: events, which signal
- * handlers note on top of each other, all but one; a queue, a semaphore or a
- * condition, which exclude each other, the last. */
-static const uint32_t room[] = {
-	[FT__NOTE_LOCK] = FT__JOURNAL - 4,
-	[FT__NOTE_EVENT] = FT__JOURNAL - 1,
-	[FT__NOTE_QUEUE] = FT__JOURNAL,
-	[FT__NOTE_SEMAPHORE] = FT__JOURNAL,
-	[FT__NOTE_CONDITION] = FT__JOURNAL,
-	[FT__NOTE_BARRIER] = FT__JOURNAL - 4,
-};
+#define OFFSET_MASK ((UINT64_C(1) << FT__NOTE_SHIFT) - 1)
 
 static enum ft__note kind_of(uint64_t entry)
 {
-	return (enum ft__note)(entry >> KIND_SHIFT);
+	return (enum ft__note)(entry >> FT__NOTE_SHIFT);
 }
 
 /* In shared pages, where anybody could have scribbled. */
@@ -44,25 +31,14 @@ static void *object_of(uint64_t entry, uint64_t size)
 	return ft__at(entry & OFFSET_MASK, size);
 }
 
-/* Every store here is one that a kill may follow; nobody else looks before the
- * kernel proved that, so only the compiler must keep their order. */
-static void put(struct ft__slot *slot, uint32_t i, uint64_t entry)
-{
-	ft__compiler_barrier();
-	FT__POINT();
-	slot->journal[i] = entry;
-	FT__POINT();
-	ft__compiler_barrier();
-}
-
 /* The last entry takes its place: twice there for a moment, never missing. */
 static void drop(struct ft__slot *slot, uint32_t i)
 {
 	uint32_t last = noted(slot) ? noted(slot) - 1 : 0;
 
 	if (i != last)
-		put(slot, i, slot->journal[last]);
-	put(slot, last, 0);
+		ft__journal_put(slot, i, slot->journal[last]);
+	ft__journal_put(slot, last, 0);
 	slot->noted = last;
 }
 
@@ -81,38 +57,25 @@ static void clean(struct ft__self *self)
 	}
 }
 
-bool ft__note(struct ft__self *self, enum ft__note kind, const void *object)
+bool ft__note_again(struct ft__self *self, enum ft__note kind, const void *object)
 {
-	struct ft__slot *slot = self->slot;
-	uint64_t offset = ft__offset(object);
-
-	if (!offset)
+	if (!ft__offset(object) || (kind != FT__NOTE_LOCK && kind != FT__NOTE_BARRIER))
 		return false;
-	if (slot->noted >= room[kind] && (kind == FT__NOTE_LOCK || kind == FT__NOTE_BARRIER))
-		clean(self);
-
-	uint32_t i = slot->noted;
-
-	if (i >= room[kind])
-		return false;
-	/* Reserve, then fill: a signal handler in between takes the next. */
-	slot->noted = i + 1;
-	put(slot, i, (uint64_t)kind << KIND_SHIFT | offset);
-	return true;
+	clean(self);
+	return ft__note_at_once(self, kind, object);
 }
 
-void ft__unnote(struct ft__self *self, enum ft__note kind, const void *object)
+int ft__unnote_any(struct ft__self *self, uint64_t entry)
 {
 	struct ft__slot *slot = self->slot;
-	uint64_t entry = (uint64_t)kind << KIND_SHIFT | ft__offset(object);
 
-	/* The latest first: notes come and go like brackets, nearly always. */
 	for (uint32_t i = noted(slot); i-- > 0;) {
 		if (slot->journal[i] == entry) {
 			drop(slot, i);
-			return;
+			break;
 		}
 	}
+	return 0;
 }
 
 /* All that needs no other lock: so that the second round, which takes the locks

@@ -33,10 +33,84 @@ enum ft__note {
 	FT__NOTE_BARRIER,   /* struct ft_barrier: inside, the lock included */
 };
 
-/* The kind is in bits 56-63, the offset below.  false: not noted, because the
- * object lies outside the arena or the journal is full. */
-bool ft__note(struct ft__self *self, enum ft__note kind, const void *object);
-void ft__unnote(struct ft__self *self, enum ft__note kind, const void *object);
+/* An entry: the kind in bits 56-63, the object's offset below. */
+#define FT__NOTE_SHIFT 56
+static inline uint64_t ft__note_entry(enum ft__note kind, uint64_t offset)
+{
+	return (uint64_t)kind << FT__NOTE_SHIFT | offset;
+}
+
+/* How many entries may be there with one of this kind.  Locks are held for long,
+ * so they must leave room: events, which signal handlers note on top of each
+ * other, all but one; a queue, a semaphore or a condition, which exclude each
+ * other, the last. */
+static inline uint32_t ft__journal_room(enum ft__note kind)
+{
+	if (kind == FT__NOTE_LOCK || kind == FT__NOTE_BARRIER)
+		return FT__JOURNAL - 4;
+	return kind == FT__NOTE_EVENT ? FT__JOURNAL - 1 : FT__JOURNAL;
+}
+
+/* Every store to the journal is one that a kill may follow; nobody else looks
+ * before the kernel proved that, so only the compiler must keep their order. */
+static inline void ft__journal_put(struct ft__slot *slot, uint32_t i, uint64_t entry)
+{
+	ft__compiler_barrier();
+	FT__POINT();
+	slot->journal[i] = entry;
+	FT__POINT();
+	ft__compiler_barrier();
+}
+
+/* false: full, for this kind. */
+static inline bool ft__journal_push(struct ft__slot *slot, enum ft__note kind, uint64_t entry)
+{
+	uint32_t i = slot->noted;
+
+	if (FT__UNLIKELY(i >= ft__journal_room(kind)))
+		return false;
+	/* Reserve, then fill: a signal handler in between takes the next. */
+	slot->noted = i + 1;
+	ft__journal_put(slot, i, entry);
+	return true;
+}
+
+/* Of what the functions below do, the seldom half. */
+bool ft__note_again(struct ft__self *self, enum ft__note kind, const void *object);
+int ft__unnote_any(struct ft__self *self, uint64_t entry);
+
+/* false: there is more to do, or it cannot be done.  Inline, as are the next: an
+ * uncontended lock is little more than this. */
+static inline bool ft__note_at_once(struct ft__self *self, enum ft__note kind, const void *object)
+{
+	uint64_t offset = ft__offset(object);
+
+	return FT__LIKELY(offset) &&
+	       FT__LIKELY(ft__journal_push(self->slot, kind, ft__note_entry(kind, offset)));
+}
+
+/* false: not noted, because the object lies outside the arena or the journal is
+ * full. */
+static inline bool ft__note(struct ft__self *self, enum ft__note kind, const void *object)
+{
+	return ft__note_at_once(self, kind, object) || ft__note_again(self, kind, object);
+}
+
+/* Returns 0, so that it can come last. */
+static inline int ft__unnote(struct ft__self *self, enum ft__note kind, const void *object)
+{
+	struct ft__slot *slot = self->slot;
+	/* Of an object outside no entry can look like this. */
+	uint64_t entry = ft__note_entry(kind, ft__offset_unchecked(object));
+	uint32_t last = slot->noted - 1;
+
+	/* The latest first: notes come and go like brackets, nearly always. */
+	if (FT__UNLIKELY(last >= FT__JOURNAL || slot->journal[last] != entry))
+		return ft__unnote_any(self, entry);
+	ft__journal_put(slot, last, 0);
+	slot->noted = last;
+	return 0;
+}
 
 /* After the proven death of a process: settles every note of every thread of
  * it.  Called by the supervisor before the slots are freed and before blocks

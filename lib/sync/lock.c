@@ -25,31 +25,16 @@ enum manner {
 	UNNOTED, /* must not park: a wake-up that died with it would be lost */
 };
 
-static FT__THREAD uint32_t number; /* 0: none yet */
+FT__THREAD uint32_t ft__thread_number_tls;
 
-uint32_t ft__thread_number(void)
+uint32_t ft__thread_number_new(void)
 {
 	static uint32_t numbers; /* atomic, private: given out so far */
 
-	while (FT__UNLIKELY(!number))
+	while (!ft__thread_number_tls)
 		/* Only to be different: no other memory hangs on it. */
-		number = (ft__add32_seq_cst(&numbers, 1) + 1) & FT_LOCK_OWNER_MASK;
-	return number;
-}
-
-/* Who the caller is on this lock's word; *self is NULL for private locks. */
-static int identify(const struct ft_lock *lock, uint32_t *me, struct ft__self **self)
-{
-	*self = NULL;
-	if (!ft__flags_shared(lock->flags)) {
-		*me = ft__thread_number();
-		return 0;
-	}
-
-	int rc = ft__self(self);
-
-	*me = (*self)->owner;
-	return rc;
+		ft__thread_number_tls = (ft__add32_seq_cst(&numbers, 1) + 1) & FT_LOCK_OWNER_MASK;
+	return ft__thread_number_tls;
 }
 
 static uint32_t owner_of(uint32_t word)
@@ -153,14 +138,19 @@ static int turn(struct ft_lock *lock, uint32_t *mine, enum manner manner, struct
 	return rc ? rc : -EAGAIN;
 }
 
-static int acquire(struct ft_lock *lock, uint32_t me, enum manner manner, ft_deadline deadline)
+static inline bool free_taken(struct ft_lock *lock, uint32_t me)
 {
 	uint32_t seen = 0;
-	int rc;
 
 	/* Acquire: as in take(). */
-	if (FT__LIKELY(ft__cas32_acquire(&lock->word, &seen, me)))
-		return 0;
+	return FT__LIKELY(ft__cas32_acquire(&lock->word, &seen, me));
+}
+
+static FT__COLD int wait_for(struct ft_lock *lock, uint32_t me, enum manner manner,
+			     ft_deadline deadline)
+{
+	int rc;
+
 	if (ft__passed(deadline))
 		deadline = FT_NOW;
 
@@ -173,40 +163,53 @@ static int acquire(struct ft_lock *lock, uint32_t me, enum manner manner, ft_dea
 	return rc;
 }
 
-/* Notes the lock, or says how to wait without. */
-static enum manner note(struct ft__self *self, struct ft_lock *lock)
+/* The lock was noted, and is not free. */
+static FT__COLD int acquire_held(struct ft__self *self, struct ft_lock *lock,
+				 ft_deadline deadline)
 {
-	if (FT__LIKELY(ft__note(self, FT__NOTE_LOCK, lock)))
-		return NOTED;
-	if (!ft__offset(lock))
-		return OUTSIDE;
+	int rc = wait_for(lock, self->owner, NOTED, deadline);
+
+	if (rc != 0 && rc != -EOWNERDEAD)
+		ft__unnote(self, FT__NOTE_LOCK, lock);
+	return rc;
+}
+
+/* The caller is new, or its journal nearly full, or the lock not in the arena. */
+static FT__COLD int acquire_shared(struct ft_lock *lock, ft_deadline deadline)
+{
+	enum manner manner = NOTED;
+	struct ft__self *self;
+	int rc = ft__self(&self);
+
+	if (rc)
+		return rc;
+	if (!ft__note(self, FT__NOTE_LOCK, lock))
+		manner = ft__offset(lock) ? UNNOTED : OUTSIDE;
+	else if (!free_taken(lock, self->owner))
+		return acquire_held(self, lock, deadline);
+	else
+		return 0;
 	/* Before our CAS of the word; pairs with the load in park(). */
-	if (!ft__load32_relaxed(&lock->polled))
+	if (manner == UNNOTED && !ft__load32_relaxed(&lock->polled))
 		ft__store32_seq_cst(&lock->polled, 1);
-	return UNNOTED;
+	return free_taken(lock, self->owner) ? 0 : wait_for(lock, self->owner, manner, deadline);
 }
 
 int ft_lock_acquire(struct ft_lock *lock, ft_deadline deadline)
 {
-	struct ft__self *self;
-	uint32_t me;
-
-	if (!lock)
+	if (FT__UNLIKELY(!lock))
 		return -EINVAL;
+	if (!ft__flags_shared(lock->flags)) {
+		uint32_t me = ft__thread_number();
 
-	int rc = identify(lock, &me, &self);
+		return free_taken(lock, me) ? 0 : wait_for(lock, me, NOTED, deadline);
+	}
 
-	if (rc != 0)
-		return rc;
-	if (!self)
-		return acquire(lock, me, NOTED, deadline);
+	struct ft__self *self = &ft__self_tls;
 
-	enum manner manner = note(self, lock);
-
-	rc = acquire(lock, me, manner, deadline);
-	if (rc != 0 && rc != -EOWNERDEAD && manner == NOTED)
-		ft__unnote(self, FT__NOTE_LOCK, lock);
-	return rc;
+	if (FT__UNLIKELY(!self->owner || !ft__note_at_once(self, FT__NOTE_LOCK, lock)))
+		return acquire_shared(lock, deadline);
+	return free_taken(lock, self->owner) ? 0 : acquire_held(self, lock, deadline);
 }
 
 /* Frees the held lock.  Two foreign releases of one acquisition may both find
@@ -228,19 +231,9 @@ static void give_up(struct ft_lock *lock, uint32_t seen)
 	ft__cas32_release(&lock->word, &seen, 0);
 }
 
-int ft_lock_release(struct ft_lock *lock)
+/* Not held by the caller, or somebody may be parked. */
+static FT__COLD int release_slowly(struct ft_lock *lock, uint32_t me, struct ft__self *self)
 {
-	struct ft__self *self;
-	uint32_t me;
-
-	if (!lock)
-		return -EINVAL;
-
-	int rc = identify(lock, &me, &self);
-
-	if (rc != 0)
-		return rc;
-
 	uint32_t seen = ft__load32_relaxed(&lock->word);
 	bool mine = owner_of(seen) == me;
 
@@ -250,6 +243,38 @@ int ft_lock_release(struct ft_lock *lock)
 	give_up(lock, seen);
 	if (self && mine)
 		ft__unnote(self, FT__NOTE_LOCK, lock);
+	return 0;
+}
+
+static FT__COLD int release_shared(struct ft_lock *lock)
+{
+	struct ft__self *self;
+	int rc = ft__self(&self);
+
+	return rc ? rc : release_slowly(lock, self->owner, self);
+}
+
+static inline bool mine_freed(struct ft_lock *lock, uint32_t me)
+{
+	/* Release: pairs with take(). */
+	return FT__LIKELY(ft__cas32_release(&lock->word, &me, 0));
+}
+
+int ft_lock_release(struct ft_lock *lock)
+{
+	if (FT__UNLIKELY(!lock))
+		return -EINVAL;
+	if (!ft__flags_shared(lock->flags)) {
+		uint32_t me = ft__thread_number();
+
+		return mine_freed(lock, me) ? 0 : release_slowly(lock, me, NULL);
+	}
+
+	struct ft__self *self = &ft__self_tls;
+
+	if (FT__UNLIKELY(!self->owner || !mine_freed(lock, self->owner)))
+		return release_shared(lock);
+	ft__unnote(self, FT__NOTE_LOCK, lock);
 	return 0;
 }
 
@@ -280,7 +305,7 @@ int ft__lock_enter(struct ft_lock *lock, ft_deadline deadline)
 {
 	uint32_t me = ft__flags_shared(lock->flags) ? ft__self_tls.owner : ft__thread_number();
 
-	return acquire(lock, me, NOTED, deadline);
+	return free_taken(lock, me) ? 0 : wait_for(lock, me, NOTED, deadline);
 }
 
 void ft__lock_leave(struct ft_lock *lock)
