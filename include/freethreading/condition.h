@@ -40,10 +40,13 @@
  * list again from the nodes, by ticket.  A link names its own node and the next
  * one, so that a link into a slot that was settled is known for what it is.
  *
+ * A notifier that will release the lock itself (one without FT_LOCK_UNOWNED) wakes
+ * the first waiter then: before that, the waiter could only sleep again.
+ *
  * Death: the supervisor needs no lock.  A dead waiter's node becomes IDLE; if it
  * had a notification, the oldest waiter gets that (FORWARDED).  A notifier notes
- * the condition in its journal; after its death the waiters that it had notified
- * are woken.
+ * the condition in its journal, until it has woken all; after its death the
+ * waiters that it had notified are woken.
  *
  * FT_SHARED conditions, and the locks used with them, must lie in an arena
  * block (-EINVAL otherwise).

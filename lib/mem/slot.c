@@ -232,7 +232,7 @@ static void leave(void *unused)
 		if (!self->slot->noted)
 			ft__slot_free(self->owner);
 	}
-	*self = (struct ft__self){ 0 };
+	*self = (struct ft__self){ .number = self->number };
 }
 
 static void make_key(void)
@@ -336,7 +336,7 @@ int ft__slot_adopt(uint32_t owner)
 	if (!come_alive(owner, process_of(seen), owner))
 		return -ESTALE;
 	ft__store32_seq_cst(&process_owner, owner);
-	ft__self_tls = (struct ft__self){ .owner = owner, .slot = slot };
+	ft__self_tls = (struct ft__self){ owner, ft__self_tls.number, .slot = slot };
 	return 0;
 }
 
@@ -344,7 +344,7 @@ int ft__slot_adopt(uint32_t owner)
  * need a lock that another thread of the parent held. */
 void ft__slot_forget(void)
 {
-	ft__self_tls = (struct ft__self){ 0 };
+	ft__self_tls = (struct ft__self){ .number = ft__self_tls.number };
 	ft__store32_relaxed(&process_owner, 0);
 	ft__store32_relaxed(&next_index, 0);
 }

@@ -78,12 +78,21 @@ struct ft__slot {
 };
 _Static_assert(sizeof(struct ft__slot) == 320, "slots are counted in whole cache lines");
 
+/* A wake-up that comes when the thread releases a lock (sync/condition.h). */
+struct ft__owed {
+	const void *lock; /* NULL: none is owed */
+	uint32_t *word;
+	const void *condition; /* noted in the journal; NULL: private */
+};
+
 /* The calling thread, registered on first use.  0 or -errno (-ECHILD). */
 struct ft__cache;
 struct ft__self {
-	uint32_t owner; /* 0: not registered yet */
+	uint32_t owner;  /* 0: not registered yet */
+	uint32_t number; /* sync/lock.h: whatever becomes of the rest; 0: none yet */
 	struct ft__slot *slot;
 	struct ft__cache *cache; /* mem/cache.h; NULL until the first block */
+	struct ft__owed owed;
 };
 extern FT__THREAD struct ft__self ft__self_tls;
 int ft__self_register(void);

@@ -280,8 +280,9 @@ int ft_condition_wait_rlock(struct ft_condition *condition, struct ft_rlock *rlo
 
 /* ---- notifying --------------------------------------------------------- */
 
-/* Gives a notification to a node that waits for one. */
-static bool grant(struct ft__waiter *node, uint32_t how, bool is_shared)
+/* Gives a notification to a node that waits for one.  0: it did not; 1: it knows;
+ * 2: it is to be woken. */
+static int grant(struct ft__waiter *node, uint32_t how)
 {
 	uint32_t seen = ft__load32_relaxed(&node->word);
 
@@ -291,24 +292,60 @@ static bool grant(struct ft__waiter *node, uint32_t how, bool is_shared)
 		/* Seq_cst, so release: pairs with the waiter's loads. */
 		if (!ft__cas32_seq_cst(&node->word, &seen, how))
 			continue;
-		/* The node is there yet: its thread needs the lock that we hold,
-		 * or it is in a slot, which never goes. */
-		if (before == FT_CONDITION_SLEEPING)
-			ft__futex_wake(&node->word, 1, is_shared);
-		return true;
+		return before == FT_CONDITION_SLEEPING ? 2 : 1;
 	}
-	return false;
+	return 0;
 }
 
-static int notify(struct ft_condition *condition, uint32_t n)
+static void wake(struct ft__waiter *node, bool is_shared)
 {
+	ft__futex_wake(&node->word, 1, is_shared);
+}
+
+/* Leaves a wake-up to who releases the lock, which must then be the caller, and
+ * the note too, which must leave room for others. */
+static bool owe(const struct visit *visit, const struct ft_lock *lock, struct ft__waiter *node)
+{
+	struct ft__self *self = &ft__self_tls;
+
+	if (self->owed.lock || (lock->flags & FT_LOCK_UNOWNED) ||
+	    (visit->self && self->slot->noted > ft__journal_room(FT__NOTE_LOCK)))
+		return false;
+	self->owed.word = &node->word;
+	self->owed.condition = visit->self ? visit->condition : NULL;
+	self->owed.lock = lock;
+	return true;
+}
+
+/* The word is there yet, or its address wakes nobody: it is in a slot, which
+ * never goes, or in a thread that may have come back from its wait and ended. */
+void ft__condition_pay(struct ft__self *self)
+{
+	struct ft__owed owed = self->owed;
+
+	self->owed.lock = NULL;
+	ft__futex_wake(owed.word, 1, owed.condition != NULL);
+	if (owed.condition)
+		ft__unnote(self, FT__NOTE_CONDITION, owed.condition);
+}
+
+/* The answer is how many; *owing: the note stays until the lock is released. */
+static int notify(const struct visit *visit, const struct ft_lock *lock, uint32_t n, bool *owing)
+{
+	struct ft_condition *condition = visit->condition;
 	struct ft__waiter *node;
 	uint32_t count = 0;
 
 	ft__line_enter(condition);
 	while (count < n && (node = ft__line_first(condition))) {
-		count += grant(node, FT_CONDITION_NOTIFIED, shared(condition));
+		int granted_now = grant(node, FT_CONDITION_NOTIFIED);
+
+		count += granted_now != 0;
 		ft__line_drop_first(condition);
+		if (granted_now == 2 && owe(visit, lock, node))
+			*owing = true;
+		else if (granted_now == 2)
+			wake(node, shared(condition));
 	}
 	ft__line_leave(condition);
 	return (int)count;
@@ -317,6 +354,7 @@ static int notify(struct ft_condition *condition, uint32_t n)
 int ft_condition_notify(struct ft_condition *condition, uint32_t n)
 {
 	struct visit visit;
+	bool owing = false;
 	int rc = begin(&visit, condition);
 
 	if (rc != 0)
@@ -333,8 +371,8 @@ int ft_condition_notify(struct ft_condition *condition, uint32_t n)
 	/* The journal keeps a place for it. */
 	if (visit.self && !ft__note(visit.self, FT__NOTE_CONDITION, condition))
 		return -EINVAL;
-	rc = notify(condition, n);
-	if (visit.self)
+	rc = notify(&visit, lock, n, &owing);
+	if (visit.self && !owing)
 		ft__unnote(visit.self, FT__NOTE_CONDITION, condition);
 	return rc;
 }
@@ -365,10 +403,15 @@ void ft__condition_settle(const struct ft_condition *condition)
 static void forward(uint64_t home)
 {
 	struct ft__waiter *node;
+	int granted_now = 0;
 
 	do {
 		node = ft__line_oldest(home, 0, NULL);
-	} while (node && !grant(node, FT_CONDITION_FORWARDED, true));
+		if (node)
+			granted_now = grant(node, FT_CONDITION_FORWARDED);
+	} while (node && !granted_now);
+	if (node && granted_now == 2)
+		wake(node, true);
 }
 
 void ft__condition_bury(struct ft__slot *slot)

@@ -14,4 +14,8 @@ void ft__condition_bury(struct ft__slot *slot);
 /* Of a noted condition: a notifier may have owed wake-ups. */
 void ft__condition_settle(const struct ft_condition *condition);
 
+/* Pays what ft_condition_notify left to the release of the lock: who is woken
+ * while the notifier has it could only sleep again, on the lock. */
+void ft__condition_pay(struct ft__self *self);
+
 #endif

@@ -9,7 +9,8 @@
  * first drops notes of locks that the thread no longer holds; if that does not
  * help, ft__note says no, and a lock is then `polled` (freethreading/lock.h).
  * A queue, semaphore or condition can always be noted: no thread is inside two
- * of them at a time.  A barrier can not: its action may use anything.
+ * of them at a time, and a condition whose note stays until a lock is released
+ * leaves room as a lock does.  A barrier can not: its action may use anything.
  *
  * Only the slot's thread writes (its signal handlers too: reserve, then fill);
  * the supervisor reads after the kernel proved the death, so plain stores in

@@ -12,6 +12,7 @@
 #include "os/clock.h"
 #include "os/compiler.h"
 #include "os/futex.h"
+#include "sync/condition.h"
 #include "sync/journal.h"
 #include "sync/wait.h"
 
@@ -25,16 +26,14 @@ enum manner {
 	UNNOTED, /* must not park: a wake-up that died with it would be lost */
 };
 
-FT__THREAD uint32_t ft__thread_number_tls;
-
 uint32_t ft__thread_number_new(void)
 {
 	static uint32_t numbers; /* atomic, private: given out so far */
 
-	while (!ft__thread_number_tls)
+	while (!ft__self_tls.number)
 		/* Only to be different: no other memory hangs on it. */
-		ft__thread_number_tls = (ft__add32_seq_cst(&numbers, 1) + 1) & FT_LOCK_OWNER_MASK;
-	return ft__thread_number_tls;
+		ft__self_tls.number = (ft__add32_seq_cst(&numbers, 1) + 1) & FT_LOCK_OWNER_MASK;
+	return ft__self_tls.number;
 }
 
 static uint32_t owner_of(uint32_t word)
@@ -231,9 +230,17 @@ static void give_up(struct ft_lock *lock, uint32_t seen)
 	ft__cas32_release(&lock->word, &seen, 0);
 }
 
-/* Not held by the caller, or somebody may be parked. */
-static FT__COLD int release_slowly(struct ft_lock *lock, uint32_t me, struct ft__self *self)
+/* Not held by the caller, or somebody may be parked, or is to be woken. */
+static FT__COLD int release_slowly(struct ft_lock *lock)
 {
+	struct ft__self *self = &ft__self_tls;
+	bool shared = ft__flags_shared(lock->flags);
+	int rc = shared ? ft__self(&self) : 0;
+
+	if (rc)
+		return rc;
+
+	uint32_t me = shared ? self->owner : ft__thread_number();
 	uint32_t seen = ft__load32_relaxed(&lock->word);
 	bool mine = owner_of(seen) == me;
 
@@ -241,17 +248,11 @@ static FT__COLD int release_slowly(struct ft_lock *lock, uint32_t me, struct ft_
 	    (!mine && !(lock->flags & FT_LOCK_UNOWNED)))
 		return -EPERM;
 	give_up(lock, seen);
-	if (self && mine)
+	if (shared && mine)
 		ft__unnote(self, FT__NOTE_LOCK, lock);
+	if (self->owed.lock == lock)
+		ft__condition_pay(self);
 	return 0;
-}
-
-static FT__COLD int release_shared(struct ft_lock *lock)
-{
-	struct ft__self *self;
-	int rc = ft__self(&self);
-
-	return rc ? rc : release_slowly(lock, self->owner, self);
 }
 
 static inline bool mine_freed(struct ft_lock *lock, uint32_t me)
@@ -264,18 +265,17 @@ int ft_lock_release(struct ft_lock *lock)
 {
 	if (FT__UNLIKELY(!lock))
 		return -EINVAL;
-	if (!ft__flags_shared(lock->flags)) {
-		uint32_t me = ft__thread_number();
-
-		return mine_freed(lock, me) ? 0 : release_slowly(lock, me, NULL);
-	}
 
 	struct ft__self *self = &ft__self_tls;
+	bool is_shared = ft__flags_shared(lock->flags);
 
+	if (FT__UNLIKELY(self->owed.lock == lock))
+		return release_slowly(lock);
+	if (!is_shared)
+		return self->number && mine_freed(lock, self->number) ? 0 : release_slowly(lock);
 	if (FT__UNLIKELY(!self->owner || !mine_freed(lock, self->owner)))
-		return release_shared(lock);
-	ft__unnote(self, FT__NOTE_LOCK, lock);
-	return 0;
+		return release_slowly(lock);
+	return ft__unnote(self, FT__NOTE_LOCK, lock);
 }
 
 int ft_lock_held(const struct ft_lock *lock)

@@ -5,7 +5,7 @@
 
 #include <freethreading/lock.h>
 
-#include "os/compiler.h"
+#include "mem/slot.h"
 
 /* How often a sleeper looks whether an owner that could not be noted lives. */
 #define FT_LOCK_RECHECK_NS INT64_C(50000000)
@@ -13,11 +13,10 @@
 /* Who the calling thread is to FT_PRIVATE locks, from 1 to FT_LOCK_OWNER_MASK: its
  * own until a process has had 2^30 threads, and kept in a forked child, which holds
  * what its thread held. */
-extern FT__THREAD uint32_t ft__thread_number_tls; /* 0: none yet */
 uint32_t ft__thread_number_new(void);
 static inline uint32_t ft__thread_number(void)
 {
-	uint32_t number = ft__thread_number_tls;
+	uint32_t number = ft__self_tls.number;
 
 	return FT__LIKELY(number) ? number : ft__thread_number_new();
 }

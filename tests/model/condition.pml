@@ -26,6 +26,7 @@
  *   FAIL -DSTALE_LINK      links are followed into slots that were settled
  *   FAIL -DNO_FORWARD      a notification dies with its receiver
  *   FAIL -DNO_NOTE         a dead notifier leaves who it did not wake
+ *   FAIL -DUNNOTE_EARLY    the note goes before the wake-up that is owed
  *   FAIL -DWAKE_EARLY      a notifier wakes before it says why
  *   FAIL -DPOP_CANCELLED   a waiter that gave up counts as notified
  */
@@ -197,8 +198,9 @@ gone:		skip
 	atomic { at = 0; seen = 0 }
 }
 
-/* Pops one from the list; `woke` says that it was waiting. */
-inline pop()
+/* Pops one from the list; `woke` says that it was waiting.  `later`: who is to be
+ * woken is owed that, until the lock is released. */
+inline pop(later)
 {
 	atomic {
 		woke = 0;
@@ -224,7 +226,11 @@ inline pop()
 		};
 		POINT;
 #ifndef WAKE_EARLY
-		if :: woke && seen == SLEEPING -> blocked[at] = 0 :: else fi;
+		if
+		:: woke && seen == SLEEPING && later -> owed = at
+		:: woke && seen == SLEEPING && !later -> blocked[at] = 0
+		:: else
+		fi;
 #endif
 		POINT;
 		atomic { if :: VALID(at) -> head = next[at] :: else -> rebuild(); goto popped fi };
@@ -297,7 +303,7 @@ over:	atomic { at = 0; seen = 0; i = 0; rounds = 0 }
 
 proctype Notifier(byte me)
 {
-	byte at, seen, i, rounds = NOTIFIES;
+	byte at, seen, i, owed, rounds = NOTIFIES;
 	bool woke;
 
 again:	acquire();
@@ -307,16 +313,22 @@ again:	acquire();
 #endif
 	enter();
 	do
-	:: pop();
+	:: pop(1);
 		if :: at == 0 || woke -> break :: else fi
 	od;
 	POINT;
 	busy = 0;
 	POINT;
+#ifndef UNNOTE_EARLY
+	if :: owed == 0 -> noted[me] = 0 :: else fi;
+#else
 	noted[me] = 0;
+#endif
 	release();
-	atomic { rounds--; at = 0; seen = 0; woke = 0; if :: rounds > 0 -> goto again :: else fi };
-over:	atomic { at = 0; seen = 0; i = 0; woke = 0; rounds = 0 }
+	POINT;
+	if :: owed != 0 -> blocked[owed] = 0; POINT; noted[me] = 0 :: else fi;
+	atomic { rounds--; at = 0; seen = 0; owed = 0; woke = 0; if :: rounds > 0 -> goto again :: else fi };
+over:	atomic { at = 0; seen = 0; i = 0; owed = 0; woke = 0; rounds = 0 }
 }
 
 inline settle(who)
@@ -366,7 +378,7 @@ inline settle(who)
 /* Settles; and once nothing moves any more, looks, and lets everybody go. */
 proctype Supervisor(byte me)
 {
-	byte at, seen, i, rounds = ROUNDS;
+	byte at, seen, i, owed, rounds = ROUNDS;
 	bool woke;
 
 	do
@@ -385,7 +397,7 @@ proctype Supervisor(byte me)
 		acquire();
 		enter();
 		do
-		:: pop();
+		:: pop(0);
 			if :: at == 0 -> break :: else fi
 		od;
 		busy = 0;

@@ -232,6 +232,89 @@ static void one_lock_for_all(void **state)
 	assert_int_equal(ft_block_free(other), 0);
 }
 
+/* ---- who is woken when the lock is released ---------------------------- */
+
+#define MY_NOTES (ft__self_tls.slot->noted)
+
+static void woken_by_release(uint32_t flags)
+{
+	struct both *both = both_new(flags);
+	struct waiter waiters[3];
+	uint32_t notes = flags & FT_SHARED ? 2 : 0, before = MY_NOTES;
+
+	for (int i = 0; i < 3; i++)
+		waiter_start(&waiters[i], both);
+	assert_int_equal(ft_lock_acquire(&both->lock, FT_FOREVER), 0);
+	assert_int_equal(ft_condition_notify(&both->condition, 1), 1);
+	assert_ptr_equal(ft__self_tls.owed.lock, &both->lock);
+	assert_int_equal(MY_NOTES, before + notes);
+	/* One at a time; what else there is to do is done at once. */
+	assert_int_equal(ft_condition_notify(&both->condition, 2), 2);
+	assert_int_equal(MY_NOTES, before + notes);
+	assert_int_equal(ft_lock_release(&both->lock), 0);
+	assert_null(ft__self_tls.owed.lock);
+	assert_int_equal(MY_NOTES, before);
+	for (int i = 0; i < 3; i++)
+		waiter_end(&waiters[i], 0);
+	assert_int_equal(ft_block_free(both), 0);
+}
+
+static void woken_private(void **state)
+{
+	(void)state;
+	woken_by_release(FT_PRIVATE);
+}
+
+static void woken_shared(void **state)
+{
+	(void)state;
+	woken_by_release(FT_SHARED);
+}
+
+/* Anybody may release it: it may never be us. */
+static void woken_at_once(void **state)
+{
+	struct both *both = both_new(FT_SHARED | FT_LOCK_UNOWNED);
+	struct waiter waiter;
+
+	(void)state;
+	waiter_start(&waiter, both);
+	assert_int_equal(ft_lock_acquire(&both->lock, FT_FOREVER), 0);
+	assert_int_equal(ft_condition_notify(&both->condition, 1), 1);
+	assert_null(ft__self_tls.owed.lock);
+	assert_int_equal(ft_lock_release(&both->lock), 0);
+	waiter_end(&waiter, 0);
+	assert_int_equal(ft_block_free(both), 0);
+}
+
+/* Too many locks are held: the last notes are for what cannot do without. */
+static void no_room_to_owe(void **state)
+{
+	struct both *both = both_new(FT_SHARED);
+	struct both *held[FT__JOURNAL];
+	uint32_t count = 0, most = ft__journal_room(FT__NOTE_LOCK);
+	struct waiter waiter;
+
+	(void)state;
+	waiter_start(&waiter, both);
+	while (MY_NOTES < most - 1) {
+		held[count] = both_new(FT_SHARED);
+		assert_int_equal(ft_lock_acquire(&held[count++]->lock, FT_NOW), 0);
+	}
+	assert_int_equal(ft_lock_acquire(&both->lock, FT_FOREVER), 0);
+	assert_int_equal(MY_NOTES, most);
+	assert_int_equal(ft_condition_notify(&both->condition, 1), 1);
+	assert_null(ft__self_tls.owed.lock);
+	assert_int_equal(MY_NOTES, most);
+	assert_int_equal(ft_lock_release(&both->lock), 0);
+	waiter_end(&waiter, 0);
+	while (count-- > 0) {
+		assert_int_equal(ft_lock_release(&held[count]->lock), 0);
+		assert_int_equal(ft_block_free(held[count]), 0);
+	}
+	assert_int_equal(ft_block_free(both), 0);
+}
+
 /* ---- rlocks ------------------------------------------------------------ */
 
 struct deep {
@@ -474,6 +557,8 @@ int main(void)
 		cmocka_unit_test(who_may), cmocka_unit_test(exactly_n_private),
 		cmocka_unit_test(exactly_n_shared), cmocka_unit_test(gone_private),
 		cmocka_unit_test(gone_shared), cmocka_unit_test(one_lock_for_all),
+		cmocka_unit_test(woken_private), cmocka_unit_test(woken_shared),
+		cmocka_unit_test(woken_at_once), cmocka_unit_test(no_room_to_owe),
 		cmocka_unit_test(any_depth), cmocka_unit_test(signals),
 		cmocka_unit_test(keeps_its_place), cmocka_unit_test(ping_pong_private),
 		cmocka_unit_test(ping_pong_shared), cmocka_unit_test(ping_pong_storm),
