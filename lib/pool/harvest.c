@@ -91,6 +91,9 @@ static void result_take(struct ft_future *future, const struct ft__task_cell *ce
 	} else if (handle && !ft_block_at(handle, &block)) {
 		future->result = block;
 		future->size = size <= ft_block_size(block) ? size : 0;
+		/* What the worker took it may reply with. */
+		if (future->arg && handle == future->arg_handle)
+			future->arg = NULL;
 	}
 }
 

@@ -6,6 +6,7 @@
 #include <freethreading/arena.h>
 
 #include "mem/block.h"
+#include "mem/slot.h"
 #include "os/atomic.h"
 #include "pool/seat.h"
 
@@ -64,7 +65,7 @@ int ft_task_take(struct ft_task *task, void **block)
 		return -EINVAL;
 	if (!task->cell->arg || !task->arg)
 		return -ENOENT;
-	if (task->seat->board.control->retries)
+	if (task->seat->board.control->retries || task->seat->process == ft__process())
 		return -EPERM;
 	int rc = ft__block_seize(task->cell->arg, task->seat->process);
 	*block = rc ? NULL : (void *)(uintptr_t)task->arg;

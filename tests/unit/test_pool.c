@@ -48,6 +48,46 @@ static void every_size(void **state)
 	pool_end(pool);
 }
 
+static const size_t gift = 5000;
+
+/* Where the worker may: its argument's block becomes its result. */
+static int task_pass_on(struct ft_task *task)
+{
+	void *block;
+	int rc = ft_task_take(task, &block);
+
+	if (rc)
+		return rc;
+	memset(block, 7, gift);
+	return ft_task_reply_block(task, block, gift);
+}
+
+static void what_was_taken_comes_back(void **state)
+{
+	struct ft_pool *pool = pool_open(kind, 1);
+	char large[5000] = { 0 };
+	struct ft_future *future = submit(pool, task_pass_on, large, gift);
+	struct ft_arena_info before, after;
+	void *block;
+
+	(void)state;
+	assert_int_equal(ft_future_wait(future, SOON), 0);
+	ft_arena_info(&before);
+	if (kind == FT_WORKER_THREAD) {
+		assert_int_equal(ft_future_result(future, NULL, NULL), -EPERM);
+	} else {
+		assert_int_equal(ft_future_result(future, NULL, NULL), 0);
+		assert_int_equal(ft_future_take(future, &block), 0);
+		assert_int_equal(ft_block_size(block), gift);
+		assert_int_equal(((char *)block)[gift - 1], 7);
+		assert_int_equal(ft_block_free(block), 0);
+	}
+	ft_future_free(future);
+	ft_arena_info(&after);
+	assert_int_equal(before.blocks - after.blocks, kind == FT_WORKER_THREAD ? 0 : 1);
+	pool_end(pool);
+}
+
 static void every_status(void **state)
 {
 	struct ft_pool *pool = pool_open(kind, 2);
@@ -339,6 +379,7 @@ static void map_is_interrupted(void **state)
 static const struct CMUnitTest tests_of_both[] = {
 	TEST(every_result),
 	TEST(every_size),
+	TEST(what_was_taken_comes_back),
 	TEST(every_status),
 	TEST(map_of_everything),
 	TEST(beyond_the_window),
