@@ -446,6 +446,9 @@ static int look_for_worker(struct ft_worker *worker, struct ft__spawn_request *r
 	if (!ft__spare_revoke(worker->owner)) {
 		worker->pid = slot->pid;
 		*pidfd = ft__pidfd_open(worker->pid);
+		/* A start that fails has no worker; somebody else may have reaped it. */
+		if (*pidfd < 0 && *pidfd != -ESRCH)
+			ft__supervisor_bury(worker);
 		return *pidfd < 0 ? *pidfd : 0;
 	}
 	worker->owner = ft__slot_reserve(worker->name);
