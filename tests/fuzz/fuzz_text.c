@@ -149,10 +149,10 @@ static void quota(unsigned which, const char *data, size_t size)
 {
 	static const char *const paths[] = { "/proc/self/cgroup", "/proc/self/mountinfo",
 					     "/m/g/cpu.max", "/m/g/cpu.cfs_quota_us" };
-	static const char *const right[] = { "0::/g\n1:cpu:/g\n",
-					     "1 2 0:1 / /m rw - cgroup2 c rw\n"
-					     "1 2 0:1 / /m rw - cgroup c rw,cpu\n",
-					     "150000 100000\n", "300000\n" };
+	static const char mounts[] = "1 2 0:1 / /m rw - cgroup2 c rw\n"
+				     "1 2 0:1 / /m rw - cgroup c rw,cpu\n";
+	static const char *const right[] = { "0::/g\n1:cpu:/g\n", mounts, "150000 100000\n",
+					     "300000\n" };
 
 	for (unsigned i = 0; i < 4; i++) {
 		bool fuzzed = i == which % 4;
