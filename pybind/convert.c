@@ -332,28 +332,6 @@ int core_wait_away(core_call *call, void *ctx, ft_deadline deadline)
 	}
 }
 
-#define FIRST_TURN INT64_C(1000000)
-#define LONGEST_TURN INT64_C(1000000000)
-
-int core_wait_in_turns(core_call *call, void *ctx, ft_deadline deadline)
-{
-	int rc = call(ctx, FT_NOW);
-
-	for (int64_t turn = FIRST_TURN; rc == -ETIMEDOUT || rc == -EINTR;) {
-		ft_deadline end = ft_after(turn);
-
-		if (PyErr_CheckSignals())
-			return -EINTR;
-		if (deadline <= ft_now())
-			return -ETIMEDOUT;
-		Py_BEGIN_ALLOW_THREADS
-		rc = call(ctx, end < deadline ? end : deadline);
-		Py_END_ALLOW_THREADS
-		turn = turn < LONGEST_TURN / 2 ? turn * 2 : LONGEST_TURN;
-	}
-	return rc;
-}
-
 void core_lock(struct ft_lock *lock)
 {
 	while (ft_lock_acquire(lock, FT_NOW) == -ETIMEDOUT) {

@@ -85,13 +85,6 @@ static inline int core_wait(core_call *call, void *ctx, ft_deadline deadline, in
 }
 
 /*
- * The same for a call that may be given up and begun again: it looks for signals
- * now and then.  One that came between the last look and the sleep itself has
- * woken nobody.
- */
-int core_wait_in_turns(core_call *call, void *ctx, ft_deadline deadline);
-
-/*
  * Takes a private lock that guards an object of ours, and waits for it without
  * the GIL.  Only an attached thread ever holds it: when the interpreter ends, a
  * daemon that is to attach again is stopped for ever, with all that it holds.

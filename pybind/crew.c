@@ -115,7 +115,7 @@ static PyObject *await_threads(PyObject *module, PyObject *const *args, Py_ssize
 	wait.close = PyObject_IsTrue(given[1]);
 	if (wait.ended < 0 || wait.close < 0)
 		return NULL;
-	return core_none(core_wait_in_turns(wait_call, &wait, FT_FOREVER));
+	return core_none(core_wait(wait_call, &wait, FT_FOREVER, 0));
 }
 
 static PyObject *forget_threads(PyObject *module, PyObject *unused)

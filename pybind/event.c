@@ -26,9 +26,16 @@ static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	return core_shared_new(type, &core_event_kind, event_init, NULL);
 }
 
-static int event_call(void *event, ft_deadline deadline)
+struct visit {
+	struct ft_event *event;
+	uint32_t came; /* so that what a signal handler sets and clears counts */
+};
+
+static int event_call(void *ctx, ft_deadline deadline)
 {
-	return ft_event_wait(event, deadline);
+	const struct visit *visit = ctx;
+
+	return ft_event_await(visit->event, visit->came, deadline);
 }
 
 static PyObject *event_wait(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
@@ -36,6 +43,7 @@ static PyObject *event_wait(PyObject *op, PyObject *const *args, Py_ssize_t narg
 {
 	static const char *const names[] = { "timeout", NULL };
 	struct core_shared *self = (struct core_shared *)op;
+	struct visit visit = { .event = self->block };
 	PyObject *given[1];
 	ft_deadline deadline;
 	int rc;
@@ -44,9 +52,10 @@ static PyObject *event_wait(PyObject *op, PyObject *const *args, Py_ssize_t narg
 	    core_deadline(given[0], &deadline))
 		return NULL;
 	rc = core_shared_check(self);
-	if (!rc)
-		rc = core_wait(event_call, self->block, deadline, 0);
-	return core_in_time(rc);
+	if (rc)
+		return core_raise(rc);
+	visit.came = ft_event_arrive(visit.event);
+	return core_in_time(core_wait(event_call, &visit, deadline, 0));
 }
 
 static PyObject *event_set(PyObject *op, PyObject *unused)

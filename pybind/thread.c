@@ -169,7 +169,7 @@ static PyObject *thread_join(PyObject *op, PyObject *const *args, Py_ssize_t nar
 		PyErr_SetString(PyExc_RuntimeError, "thread not started");
 		return NULL;
 	}
-	rc = core_wait_in_turns(join_call, thread_of(op)->worker, deadline);
+	rc = core_wait(join_call, thread_of(op)->worker, deadline, 0);
 	if (rc == -EDEADLK) {
 		PyErr_SetString(PyExc_RuntimeError, "Cannot join current thread");
 		return NULL;

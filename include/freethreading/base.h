@@ -32,7 +32,7 @@ typedef int64_t ft_deadline;
 /* Flags of every primitive's init function; unknown bits give -EINVAL. */
 #define FT_PRIVATE 0x0u       /* used by the threads of one process */
 #define FT_SHARED 0x1u        /* used by several processes; lives in shared memory */
-#define FT_INTERRUPTIBLE 0x2u /* waits return -EINTR after a signal handler ran */
+#define FT_INTERRUPTIBLE 0x2u /* waits return -EINTR after a signal handler ran, or may have */
 
 /* Nanoseconds of CLOCK_MONOTONIC now.  Async-signal-safe. */
 FT_API ft_deadline ft_now(void);

@@ -59,6 +59,12 @@ FT_API int ft_event_is_set(const struct ft_event *event);
 /* 0 when set; -ETIMEDOUT; -EINTR (FT_INTERRUPTIBLE only); -EINVAL. */
 FT_API FT_NODISCARD int ft_event_wait(struct ft_event *event, ft_deadline deadline);
 
+/* The same in two steps, for a wait that goes on after -EINTR as if there had been
+ * none: the word as the wait finds it, and the wait, which may be called again with
+ * it. */
+FT_API uint32_t ft_event_arrive(const struct ft_event *event);
+FT_API FT_NODISCARD int ft_event_await(struct ft_event *event, uint32_t came, ft_deadline deadline);
+
 FT_END_DECLS
 
 #endif

@@ -229,10 +229,12 @@ static int doze(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadline dead
 		return 0;
 	}
 	deadline = earliest(pool, deadline);
+	ft_deadline until = ft__glance_at(park_flags(pool), deadline);
 	waiter->asleep = true;
 	pool->sleeps++;
 	ft__pool_unlock(pool);
-	int rc = ft__collector_wait(pool->collector, seen, deadline);
+	int rc = ft__collector_wait(pool->collector, seen, until);
+	rc = ft__glanced(rc, until, deadline);
 	ft__store32_seq_cst(&bell->asleep, 0);
 	ft__pool_lock(pool);
 	waiter->asleep = false;

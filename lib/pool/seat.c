@@ -217,7 +217,8 @@ static int rest(struct ft_seat *seat, uint32_t state, ft_deadline deadline)
 	ft__board_set_idle(&seat->board, seat->index);
 	if (!worth_a_look(seat, state))
 		rc = ft__park(&seat->line->call, call,
-			      (control->shared & FT_SHARED) | (control->flags & FT_INTERRUPTIBLE),
+			      (control->shared & FT_SHARED) | (control->flags & FT_INTERRUPTIBLE) |
+				      FT__IDLE,
 			      deadline);
 	/* Whoever took the bit has called: its task must not wait for our next visit. */
 	bool called = !ft__board_take_idle_seat(&seat->board, seat->index);

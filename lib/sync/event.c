@@ -115,17 +115,22 @@ static int sleep_on(struct ft_event *event, uint32_t *seen, ft_deadline deadline
 
 static bool released(uint32_t came, uint32_t seen)
 {
-	return (seen & FT_EVENT_SET) || ((came ^ seen) & EPOCH_MASK);
+	return ((came | seen) & FT_EVENT_SET) || ((came ^ seen) & EPOCH_MASK);
 }
 
-int ft_event_wait(struct ft_event *event, ft_deadline deadline)
+uint32_t ft_event_arrive(const struct ft_event *event)
+{
+	return event ? ft__load32_acquire(&event->word) : 0; /* pairs with raise() */
+}
+
+int ft_event_await(struct ft_event *event, uint32_t came, ft_deadline deadline)
 {
 	int rc = 0;
 
 	if (!event)
 		return -EINVAL;
 
-	uint32_t came = ft__load32_acquire(&event->word), seen = came; /* pairs with raise() */
+	uint32_t seen = ft__load32_acquire(&event->word); /* pairs with raise() */
 
 	if (released(came, seen))
 		return 0;
@@ -144,6 +149,11 @@ int ft_event_wait(struct ft_event *event, ft_deadline deadline)
 	}
 	ft__spin_over(&spin, released(came, seen));
 	return released(came, seen) ? 0 : rc;
+}
+
+int ft_event_wait(struct ft_event *event, ft_deadline deadline)
+{
+	return ft_event_await(event, ft_event_arrive(event), deadline);
 }
 
 void ft__event_settle(struct ft_event *event)

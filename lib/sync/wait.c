@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "os/affinity.h"
 #include "os/atomic.h"
@@ -22,6 +24,7 @@
 #define BACK_OFF_MOST 4u          /* times */
 #define BACK_OFF_BUDGETS 4        /* what a spin may take, times this */
 #define TURNS_A_LOOK 8u           /* turns for each look at the clock */
+#define GLANCE_NS INT64_C(250000000)
 
 static int64_t budget;     /* const after load; 0: never spin */
 static uint32_t most;      /* const after load: CPUs that may spin at a time */
@@ -29,10 +32,12 @@ static uint32_t spinners;  /* atomic, private: threads in a spin loop now */
 static FT__THREAD int64_t my_patience;
 static FT__THREAD uint32_t my_waits;    /* towards the next try */
 static FT__THREAD uint32_t my_failures; /* of tries, up to FAILURES_MAX */
+static FT__THREAD int my_rank;          /* 0: not known; 1: the first thread; -1: another */
 
-static void forget_spinners(void)
+static void after_fork(void)
 {
 	ft__store32_relaxed(&spinners, 0);
+	my_rank = 0;
 }
 
 static int64_t choose_budget(void)
@@ -58,7 +63,7 @@ __attribute__((constructor)) static void choose(void)
 	/* One CPU is left to whom the spinners wait for. */
 	most = count ? count - 1 : 0;
 	budget = most ? choose_budget() : 0;
-	pthread_atfork(NULL, NULL, forget_spinners);
+	pthread_atfork(NULL, NULL, after_fork);
 }
 
 static bool begin(struct ft__spin *spin, int64_t least)
@@ -156,18 +161,38 @@ void ft__spin_over(struct ft__spin *spin, bool answered)
 		learn_without(ft_now() - spin->since);
 }
 
-int ft__park(const uint32_t *word, uint32_t expected, uint32_t flags, ft_deadline deadline)
+static bool first_thread(void)
 {
+	if (!my_rank)
+		my_rank = syscall(SYS_gettid) == getpid() ? 1 : -1;
+	return my_rank > 0;
+}
+
+ft_deadline ft__glance_at(uint32_t flags, ft_deadline deadline)
+{
+	if (!(flags & FT_INTERRUPTIBLE))
+		return deadline;
+
 	/* After an SA_RESTART handler the kernel resumes a wait that has no time
 	 * limit; one that has returns. */
-	if (deadline == FT_FOREVER && (flags & FT_INTERRUPTIBLE))
-		deadline--;
-	for (;;) {
-		int rc = ft__futex_wait(word, expected, ft__flags_shared(flags), deadline);
+	ft_deadline until = deadline == FT_FOREVER ? deadline - 1 : deadline;
 
-		if (rc == -ETIMEDOUT || (rc == -EINTR && (flags & FT_INTERRUPTIBLE)))
-			return rc;
-		if (rc != -EINTR)
-			return 0;
+	if (deadline > 0 && !(flags & FT__IDLE) && first_thread()) {
+		ft_deadline soon = ft_after(GLANCE_NS);
+
+		until = soon < until ? soon : until;
 	}
+	return until;
+}
+
+int ft__park(const uint32_t *word, uint32_t expected, uint32_t flags, ft_deadline deadline)
+{
+	ft_deadline until = ft__glance_at(flags, deadline);
+	int rc;
+
+	do {
+		rc = ft__futex_wait(word, expected, ft__flags_shared(flags), until);
+	} while (rc == -EINTR && !(flags & FT_INTERRUPTIBLE));
+	rc = ft__glanced(rc, until, deadline);
+	return rc == -ETIMEDOUT || rc == -EINTR ? rc : 0;
 }

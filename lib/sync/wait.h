@@ -11,6 +11,7 @@
 #ifndef FT_SYNC_WAIT_H
 #define FT_SYNC_WAIT_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -76,6 +77,26 @@ bool ft__back_off(struct ft__spin *spin, bool parked);
 /* The loop was left: the thread counts as a spinner no more.  Does nothing when
  * ft__spin said so itself, or was never called. */
 void ft__spin_end(struct ft__spin *spin);
+
+/* With FT_INTERRUPTIBLE: idle for good, and not to be woken for nothing. */
+#define FT__IDLE 0x80000000u
+
+/*
+ * A signal that is handled after its thread looked for one last, and before that
+ * sleeps, wakes nobody.  So the first thread of a program, which is where handlers
+ * run that the kernel may choose a thread for, and the only one that runs Python's,
+ * sleeps for a quarter of a second at most when it is FT_INTERRUPTIBLE, and is told
+ * -EINTR then.
+ *
+ * ft__glance_at says when a sleep ends that shall last until the deadline, and
+ * ft__glanced what is to be made of its answer.
+ */
+ft_deadline ft__glance_at(uint32_t flags, ft_deadline deadline);
+
+static inline int ft__glanced(int rc, ft_deadline until, ft_deadline deadline)
+{
+	return rc == -ETIMEDOUT && until < deadline ? -EINTR : rc;
+}
 
 /*
  * Parks while *word == expected.  0: look again; -ETIMEDOUT; -EINTR, only if

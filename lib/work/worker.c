@@ -180,16 +180,17 @@ int ft_worker_start(struct ft_worker **out, const struct ft_worker_options *opti
 static int await_death(const struct ft_worker *worker, ft_deadline deadline)
 {
 	struct pollfd poller = { .fd = worker->pidfd, .events = POLLIN };
+	ft_deadline until = ft__glance_at(worker->flags & FT_INTERRUPTIBLE, deadline);
 
 	for (;;) {
 		ft_deadline now = ft_now();
-		struct timespec time = ft__timespec(deadline > now ? deadline - now : 0);
-		int rc = ppoll(&poller, 1, deadline == FT_FOREVER ? NULL : &time, NULL);
+		struct timespec time = ft__timespec(until > now ? until - now : 0);
+		int rc = ppoll(&poller, 1, until == FT_FOREVER ? NULL : &time, NULL);
 
 		if (rc > 0)
 			return 0;
-		if (rc == 0 && ft__passed(deadline))
-			return -ETIMEDOUT;
+		if (rc == 0 && ft__passed(until))
+			return ft__glanced(-ETIMEDOUT, until, deadline);
 		if (rc < 0 && errno == EINTR && (worker->flags & FT_INTERRUPTIBLE))
 			return -EINTR;
 		if (rc < 0 && errno != EINTR)

@@ -169,6 +169,30 @@ static void interruptible(void **state)
 	timer_delete(storm);
 }
 
+/* What is set and cleared between two turns of one wait has released it. */
+static void resumed(void **state)
+{
+	struct ft_event event;
+
+	(void)state;
+	ft_event_init(&event, FT_PRIVATE);
+	assert_int_equal(ft_event_await(NULL, 0, FT_NOW), -EINVAL);
+	assert_int_equal(ft_event_arrive(NULL), 0);
+
+	uint32_t came = ft_event_arrive(&event);
+
+	assert_int_equal(ft_event_await(&event, came, FT_NOW), -ETIMEDOUT);
+	ft_event_set(&event);
+	ft_event_clear(&event);
+	assert_int_equal(ft_event_await(&event, came, FT_NOW), 0);
+	came = ft_event_arrive(&event);
+	assert_int_equal(ft_event_await(&event, came, FT_NOW), -ETIMEDOUT);
+	ft_event_set(&event);
+	came = ft_event_arrive(&event);
+	ft_event_clear(&event);
+	assert_int_equal(ft_event_await(&event, came, FT_NOW), 0);
+}
+
 /* ---- from a signal handler --------------------------------------------- */
 
 #ifndef FT__TSAN /* it would run the handler after the wait that needs it */
@@ -341,6 +365,7 @@ int main(void)
 		cmocka_unit_test(a_pulse_wakes_all),
 		cmocka_unit_test(signals_do_not_move_a_deadline),
 		cmocka_unit_test(interruptible),
+		cmocka_unit_test(resumed),
 #ifndef FT__TSAN
 		cmocka_unit_test(set_by_a_handler),
 #endif

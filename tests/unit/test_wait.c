@@ -207,6 +207,68 @@ static void signals(void **state)
 	}
 }
 
+static void nothing(int signo)
+{
+	(void)signo;
+}
+
+/* A handler ran between the last look for one and the park: the first thread of
+ * a process is told soon, whatever its deadline is, unless it is idle. */
+static int told(void *arg)
+{
+	const uint32_t *flags = arg;
+	struct sigaction action = { .sa_handler = nothing };
+	uint32_t word = 0;
+
+	sigaction(SIGUSR1, &action, NULL);
+	for (int i = 0; i < 3; i++) {
+		raise(SIGUSR1);
+		REQUIRE(ft__park(&word, 0, *flags | FT_INTERRUPTIBLE, FT_FOREVER) == -EINTR);
+	}
+	REQUIRE(ft__park(&word, 0, *flags | FT_INTERRUPTIBLE, ft_after(MS)) == -ETIMEDOUT);
+	REQUIRE(ft__park(&word, 0, *flags | FT_INTERRUPTIBLE, FT_NOW) == -ETIMEDOUT);
+	REQUIRE(ft__park(&word, 0, *flags | FT_INTERRUPTIBLE | FT__IDLE, ft_after(400 * MS)) ==
+		-ETIMEDOUT);
+	REQUIRE(ft__park(&word, 0, *flags, ft_after(400 * MS)) == -ETIMEDOUT);
+	return 0;
+}
+
+static int not_told(void *arg)
+{
+	uint32_t word = 0;
+
+	(void)arg;
+	return ft__park(&word, 0, FT_INTERRUPTIBLE, ft_after(400 * MS));
+}
+
+static int glances(void *unused)
+{
+	ft_deadline until = ft__glance_at(FT_INTERRUPTIBLE, FT_FOREVER);
+
+	(void)unused;
+	REQUIRE(until > ft_now() - LONG && until <= ft_after(250 * MS));
+	REQUIRE(ft__glanced(-ETIMEDOUT, until, FT_FOREVER) == -EINTR);
+	REQUIRE(ft__glanced(-EAGAIN, until, FT_FOREVER) == -EAGAIN);
+	REQUIRE(ft__glanced(-ETIMEDOUT, until, until) == -ETIMEDOUT);
+	REQUIRE(ft__glance_at(FT_INTERRUPTIBLE, 5) == 5);
+	REQUIRE(ft__glance_at(FT_INTERRUPTIBLE | FT__IDLE, FT_FOREVER) == FT_FOREVER - 1);
+	REQUIRE(ft__glance_at(0, FT_FOREVER) == FT_FOREVER);
+	return 0;
+}
+
+static void first_thread(void **state)
+{
+	uint32_t flags[] = { FT_PRIVATE, FT_SHARED };
+	struct helper helper;
+
+	(void)state;
+	assert_int_equal(child_run(told, &flags[0]), 0);
+	assert_int_equal(child_run(told, &flags[1]), 0);
+	assert_int_equal(child_run(glances, NULL), 0);
+	helper_start(&helper, not_told, NULL);
+	assert_int_equal(helper_join(&helper), -ETIMEDOUT);
+}
+
 /* Answered waits, each `late` ns long or more, until the thread is patient. */
 static int waits_for_patience(int64_t late, int most_waits)
 {
@@ -292,6 +354,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(parking),
 		cmocka_unit_test(woken),
 		cmocka_unit_test(signals),
+		cmocka_unit_test(first_thread),
 		cmocka_unit_test(patience),
 		cmocka_unit_test(beside_others),
 	};
