@@ -60,9 +60,12 @@ static PyObject *answer_settle(PyObject *op, PyObject *unused)
 {
 	struct core_answer *self = answer_of(op);
 	PyObject *callback = self->failed ? self->error_callback : self->callback;
-	PyObject *said = callback ? PyObject_CallOneArg(callback, self->value) : Py_NewRef(Py_None);
+	PyObject *said;
 
 	(void)unused;
+	if (!self->value)
+		return PyErr_Format(PyExc_ValueError, "%R not ready", op);
+	said = callback ? PyObject_CallOneArg(callback, self->value) : Py_NewRef(Py_None);
 	ft_event_set(&self->done);
 	return said;
 }

@@ -203,7 +203,9 @@ static PyObject *open_range(struct core_delivery *delivery)
 		return raise_damaged();
 	tuple = PyTuple_New((Py_ssize_t)words[2]);
 	for (Py_ssize_t i = 0; tuple && i < words[2]; i++) {
-		item = PyLong_FromLongLong(words[0] + i * words[1]);
+		/* Modulo 2^64: what was overwritten adds up to anything. */
+		item = PyLong_FromLongLong((int64_t)((uint64_t)words[0] +
+						     (uint64_t)i * (uint64_t)words[1]));
 		if (item)
 			PyTuple_SET_ITEM(tuple, i, item);
 		else

@@ -251,7 +251,7 @@ PyObject *core_pool_flow(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 		return NULL;
 	self->pool = (struct core_pool *)Py_NewRef(op);
 	self->owner = Py_NewRef(args[1]);
-	ft_lock_init(&self->busy, FT_PRIVATE);
+	ft_lock_init(&self->busy, FT_PRIVATE | FT_INTERRUPTIBLE);
 	if (flow_fill(self, args)) {
 		Py_DECREF((PyObject *)self);
 		return NULL;

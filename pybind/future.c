@@ -48,7 +48,7 @@ void core_future_init(struct core_future *self, const struct core_drive *drive)
 	pthread_mutex_init(&self->lock, NULL);
 	atomic_store_explicit(&self->state, CORE_PENDING, memory_order_relaxed);
 	ft_event_init(&self->ended, FT_PRIVATE | FT_INTERRUPTIBLE);
-	ft_lock_init(&self->settling, FT_PRIVATE);
+	ft_lock_init(&self->settling, FT_PRIVATE | FT_INTERRUPTIBLE);
 }
 
 PyObject *core_future_new(PyTypeObject *type)
@@ -135,6 +135,9 @@ static int store(struct core_future *self, const struct outcome *outcome, int by
 
 	if (is_over(state) && !(state == CORE_CANCELLED && outcome->state == state + 1))
 		return TOO_LATE;
+	/* A worker was faster than who cancels. */
+	if (state == CORE_RUNNING && outcome->state == CORE_CANCELLED)
+		return TOO_LATE;
 	if (by_waiter && atomic_load_explicit(&self->watched, memory_order_relaxed))
 		return TOO_LATE;
 	self->result = Py_XNewRef(outcome->result);
@@ -142,6 +145,17 @@ static int store(struct core_future *self, const struct outcome *outcome, int by
 	/* Release, with state_of. */
 	atomic_store_explicit(&self->state, outcome->state, memory_order_release);
 	return 0;
+}
+
+/* What is made on demand, as it is now. */
+static PyObject *peek(struct core_future *self, PyObject *const *place)
+{
+	PyObject *object;
+
+	pthread_mutex_lock(&self->lock);
+	object = *place;
+	pthread_mutex_unlock(&self->lock);
+	return object;
 }
 
 static int call_each(PyObject *list, const char *method, PyObject *op)
@@ -175,7 +189,7 @@ static int tell(struct core_future *self, int state)
 	int rc = 0;
 
 	if (state != CORE_CANCELLED)
-		rc = call_each(self->waiters, method, (PyObject *)self);
+		rc = call_each(peek(self, &self->waiters), method, (PyObject *)self);
 	return call_simple(self->condition, "notify_all") ? -1 : rc;
 }
 
@@ -212,7 +226,7 @@ static int complete(struct core_future *self, const struct outcome *outcome, int
 	}
 	rc = store_told(self, outcome, by_waiter);
 	/* Cancelled in two steps, it calls back in the first one, as ever. */
-	if (rc || !self->callbacks ||
+	if (rc || !peek(self, &self->callbacks) ||
 	    (outcome->state == CORE_CANCELLED_AND_NOTIFIED && !self->drive))
 		return rc;
 	return call_simple((PyObject *)self, "_invoke_callbacks");
@@ -260,8 +274,13 @@ int core_future_set_running(PyObject *op)
 
 /* ---- driven futures ---- */
 
-/* The outcome is there.  0, TOO_LATE, or -1. */
-static int settle(struct core_future *self, int by_waiter)
+static int settling_call(void *settling, ft_deadline deadline)
+{
+	return ft_lock_acquire(settling, deadline);
+}
+
+/* Under `settling`, since the outcome may be had only once, and is large. */
+static int take_in(struct core_future *self, int by_waiter)
 {
 	PyObject *result = NULL, *exception = NULL;
 	struct outcome outcome;
@@ -273,6 +292,20 @@ static int settle(struct core_future *self, int by_waiter)
 	rc = complete(self, &outcome, by_waiter);
 	Py_XDECREF(result);
 	Py_XDECREF(exception);
+	return rc;
+}
+
+/* The outcome is there.  0, TOO_LATE, or -1. */
+static int settle(struct core_future *self, int by_waiter)
+{
+	int rc = core_wait(settling_call, &self->settling, FT_FOREVER, 0);
+
+	if (rc) {
+		core_raise(rc);
+		return -1;
+	}
+	rc = is_over(state_of(self)) ? TOO_LATE : take_in(self, by_waiter);
+	(void)ft_lock_release(&self->settling);
 	return rc;
 }
 

@@ -306,22 +306,13 @@ static int server_from(const struct core_jobs *jobs, PyObject *number, uint32_t 
 	return -1;
 }
 
-static PyObject *jobs_serve(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
-			    PyObject *kwnames)
+static PyObject *serve(struct core_jobs *jobs, uint32_t server, Py_ssize_t limit)
 {
-	static const char *const names[] = { "number", "limit", NULL };
-	struct take next = { .jobs = jobs_of(op) };
-	Py_ssize_t limit, served = 0;
-	PyObject *given[2], *before = NULL;
-	uint32_t server;
+	struct take next = { .jobs = jobs };
+	PyObject *before = NULL;
+	Py_ssize_t served = 0;
 	int rc;
 
-	if (core_args("serve", names, 1, args, nargs, kwnames, given) ||
-	    server_from(next.jobs, given[0], &server))
-		return NULL;
-	limit = given[1] ? PyLong_AsSsize_t(given[1]) : 0;
-	if (PyErr_Occurred())
-		return NULL;
 	while ((rc = take_patiently(&next, before, server)) == 0) {
 		before = next.job;
 		run(next.jobs, before);
@@ -333,6 +324,30 @@ static PyObject *jobs_serve(PyObject *op, PyObject *const *args, Py_ssize_t narg
 		Py_RETURN_TRUE;
 	}
 	return rc == -EPIPE ? Py_NewRef(Py_False) : core_raise(rc);
+}
+
+static PyObject *jobs_serve(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
+			    PyObject *kwnames)
+{
+	static const char *const names[] = { "number", "limit", NULL };
+	struct core_jobs *jobs = jobs_of(op);
+	PyObject *given[2], *more;
+	Py_ssize_t limit;
+	uint32_t server;
+
+	if (core_args("serve", names, 1, args, nargs, kwnames, given) ||
+	    server_from(jobs, given[0], &server))
+		return NULL;
+	limit = given[1] ? PyLong_AsSsize_t(given[1]) : 0;
+	if (PyErr_Occurred())
+		return NULL;
+	if (core_rest_enter(&jobs->rest, server)) {
+		PyErr_SetString(PyExc_RuntimeError, "another thread serves with this number");
+		return NULL;
+	}
+	more = serve(jobs, server, limit);
+	core_rest_leave(&jobs->rest, server);
+	return more;
 }
 
 /* ---- putting ---- */

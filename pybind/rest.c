@@ -27,6 +27,16 @@ void core_rest_fini(struct core_rest *rest)
 	PyMem_RawFree(rest->beds);
 }
 
+int core_rest_enter(struct core_rest *rest, uint32_t server)
+{
+	return atomic_exchange(&rest->beds[server].taken, 1) ? -EBUSY : 0;
+}
+
+void core_rest_leave(struct core_rest *rest, uint32_t server)
+{
+	atomic_store(&rest->beds[server].taken, 0);
+}
+
 /* Held for moments and around no Python, so that nobody has to detach. */
 static void lock(struct core_rest *rest)
 {

@@ -25,7 +25,8 @@
 
 struct core_bed {
 	struct ft_event call;
-	char apart[64 - sizeof(struct ft_event)]; /* no two in one cache line */
+	_Atomic int taken; /* by a server, from core_rest_enter to core_rest_leave */
+	char apart[64 - sizeof(struct ft_event) - sizeof(int)]; /* no two in one cache line */
 };
 
 struct core_rest {
@@ -39,6 +40,11 @@ struct core_rest {
 /* 0 or -ENOMEM. */
 int core_rest_init(struct core_rest *rest, uint32_t count);
 void core_rest_fini(struct core_rest *rest);
+
+/* Before a thread serves under that number, and when it does no longer.  0, or
+ * -EBUSY: another does. */
+int core_rest_enter(struct core_rest *rest, uint32_t server);
+void core_rest_leave(struct core_rest *rest, uint32_t server);
 
 /* There is work: somebody will look for it. */
 void core_rest_call(struct core_rest *rest);

@@ -50,7 +50,7 @@ static PyObject *result_new(struct core_pool *pool, PyTypeObject *type, PyObject
 	self->pool = (struct core_pool *)Py_NewRef((PyObject *)pool);
 	self->owner = Py_NewRef(owner);
 	self->items = items;
-	ft_lock_init(&self->settling, FT_PRIVATE);
+	ft_lock_init(&self->settling, FT_PRIVATE | FT_INTERRUPTIBLE);
 	self->futures = count > 1 ? PyMem_New(struct ft_future *, (size_t)count) : &self->only;
 	if (self->futures)
 		return op;

@@ -2,6 +2,7 @@
 #include "seat.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "convert.h"
@@ -12,13 +13,19 @@ static struct core_seat *seat_of(PyObject *op)
 	return (struct core_seat *)op;
 }
 
+static int enter(struct core_seat *self)
+{
+	if (!atomic_exchange(&self->busy, 1))
+		return 0;
+	PyErr_SetString(PyExc_RuntimeError,
+			"this seat is in use, by another thread or by its own serve()");
+	return -1;
+}
+
 int core_seat_enter(struct core_seat *self)
 {
-	if (atomic_exchange(&self->busy, 1)) {
-		PyErr_SetString(PyExc_RuntimeError, "this seat is in use, by another thread or "
-						    "by its own serve()");
+	if (enter(self))
 		return -1;
-	}
 	if (self->seat && self->maker == getpid())
 		return 0;
 	if (self->seat)
@@ -34,11 +41,26 @@ void core_seat_leave(struct core_seat *self)
 	atomic_store(&self->busy, 0);
 }
 
+/* Whoever is inside while a task is in hand that has a Task is there for a moment. */
+void core_seat_drop(struct core_seat *self, const struct ft_task *task)
+{
+	while (task && atomic_load(&self->task) == task) {
+		if (!atomic_exchange(&self->busy, 1)) {
+			if (atomic_load(&self->task) == task)
+				core_seat_end(self, -EFAULT);
+			core_seat_leave(self);
+			return;
+		}
+		Py_BEGIN_ALLOW_THREADS
+		sched_yield();
+		Py_END_ALLOW_THREADS
+	}
+}
+
 void core_seat_end(struct core_seat *self, int status)
 {
-	struct ft_task *task = self->task;
+	struct ft_task *task = atomic_exchange(&self->task, NULL);
 
-	self->task = NULL;
 	if (task && self->maker == getpid())
 		ft_task_end(task, status);
 }
@@ -72,16 +94,18 @@ static PyObject *seat_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static PyObject *seat_close(PyObject *op, PyObject *unused)
 {
 	struct core_seat *self = seat_of(op);
-	int rc;
+	int rc = 0;
 
 	(void)unused;
-	if (!self->seat)
-		Py_RETURN_NONE;
-	if (core_seat_enter(self))
+	if (enter(self))
 		return NULL;
-	core_seat_end(self, -EFAULT);
-	rc = ft_seat_close(self->seat);
-	self->seat = NULL;
+	if (self->seat && self->maker != getpid()) {
+		rc = -ECHILD;
+	} else if (self->seat) {
+		core_seat_end(self, -EFAULT);
+		rc = ft_seat_close(self->seat);
+		self->seat = NULL;
+	}
 	core_seat_leave(self);
 	return core_none(rc);
 }
@@ -108,17 +132,17 @@ static void seat_dealloc(PyObject *op)
 static int next_call(void *ctx, ft_deadline deadline)
 {
 	struct core_seat *self = ctx;
+	struct ft_task *task;
+	int rc = ft_seat_next(self->seat, &task, deadline);
 
-	return ft_seat_next(self->seat, &self->task, deadline);
+	if (!rc)
+		atomic_store_explicit(&self->task, task, memory_order_relaxed);
+	return rc;
 }
 
 int core_seat_take(struct core_seat *self, ft_deadline deadline)
 {
-	int rc = core_wait(next_call, self, deadline, 0);
-
-	if (rc)
-		self->task = NULL;
-	return rc;
+	return core_wait(next_call, self, deadline, 0);
 }
 
 static PyObject *seat_next_task(struct core_seat *self, ft_deadline deadline)
@@ -198,10 +222,8 @@ static int run_with(struct core_seat *self, PyObject *run, PyObject *arg, struct
 	Py_XDECREF(result);
 	if (view && !rc)
 		rc = core_task_revoke(view);
-	if (view) {
-		view->task = NULL;
-		view->data = NULL;
-	}
+	if (view)
+		core_task_close(view);
 	core_seat_end(self, rc ? -EFAULT : status);
 	return rc;
 }

@@ -13,7 +13,7 @@ struct core_seat {
 	struct core_state *state;
 	_Atomic int busy;     /* 1: a thread is inside, and the rest below is its */
 	struct ft_seat *seat; /* NULL after close() */
-	struct ft_task *task; /* in hand, or NULL */
+	_Atomic(struct ft_task *) task; /* in hand, or NULL; others may look */
 	pid_t maker;	      /* the process it belongs to: in a forked child, hands off */
 	PyObject **functions; /* of work(), by number; NULL what has not come yet */
 	size_t known;	      /* room in it */
@@ -23,10 +23,12 @@ struct core_task {
 	PyObject_HEAD PyObject *weakrefs; /* the interpreter's */
 	struct core_seat *seat;
 	uint64_t id, code;
-	void *data; /* the argument */
+	/* Who gets a buffer counts it, then looks for the data; who ends the task
+	 * takes the data away, then looks for buffers (seq_cst): one sees the other. */
+	_Atomic(void *) data;	  /* the argument; NULL after the end */
 	size_t size;
 	_Atomic Py_ssize_t views; /* buffers of the argument that are in use */
-	struct ft_task *task;	  /* NULL after its end; under seat->busy */
+	_Atomic(struct ft_task *) task; /* NULL after its end; written under seat->busy */
 	PyObject *arg;		  /* cache of what `arg` returns; under seat->busy */
 };
 
@@ -36,6 +38,10 @@ struct core_task {
 /* 0, or -1 with an exception if another thread is inside or it is closed. */
 int core_seat_enter(struct core_seat *self);
 void core_seat_leave(struct core_seat *self);
+
+/* The task was forgotten, by whatever thread: it ends as failed if it is still in
+ * hand. */
+void core_seat_drop(struct core_seat *self, const struct ft_task *task);
 
 /* Inside: waits for a task, and takes it in hand.  0 or -errno. */
 int core_seat_take(struct core_seat *self, ft_deadline deadline);
@@ -50,8 +56,10 @@ PyObject *core_task_new(struct core_seat *seat);
 PyObject *core_task_arg(struct core_task *self);
 
 /* Inside: takes the argument back from Python.  0, or -1 with BufferError if
- * somebody still looks at it. */
+ * somebody still looks at it: then it is as before. */
 int core_task_revoke(struct core_task *self);
+/* Inside: the task has ended, or is about to, whoever looks at its argument. */
+void core_task_close(struct core_task *self);
 
 /* Inside: copies a reply from any buffer.  0, -errno, or -1 with an exception
  * set. */

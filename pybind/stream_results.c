@@ -119,7 +119,7 @@ static PyObject *results_next(PyObject *op, PyObject *const *args, Py_ssize_t na
 static PyObject *results_cancel(PyObject *op, PyObject *unused)
 {
 	(void)unused;
-	if (results_of(op)->maker == core_generation())
+	if (results_of(op)->stream && results_of(op)->maker == core_generation())
 		core_stream_abandon(results_of(op)->stream);
 	Py_RETURN_NONE;
 }
@@ -129,7 +129,7 @@ static PyObject *results_feeder(PyObject *op, void *unused)
 	struct core_stream *stream = results_of(op)->stream;
 
 	(void)unused;
-	return Py_NewRef(stream->fed_by_thread ? (PyObject *)stream : Py_None);
+	return Py_NewRef(stream && stream->fed_by_thread ? (PyObject *)stream : Py_None);
 }
 
 static int results_traverse(PyObject *op, visitproc visit, void *arg)

@@ -31,7 +31,8 @@ PyObject *core_task_new(struct core_seat *seat)
 PyObject *core_task_arg(struct core_task *self)
 {
 	if (!self->arg && self->size < CORE_VIEW)
-		self->arg = PyBytes_FromStringAndSize(self->data, (Py_ssize_t)self->size);
+		self->arg = PyBytes_FromStringAndSize(atomic_load(&self->data),
+						      (Py_ssize_t)self->size);
 	else if (!self->arg)
 		self->arg = PyMemoryView_FromObject((PyObject *)self);
 	return Py_XNewRef(self->arg);
@@ -40,6 +41,7 @@ PyObject *core_task_arg(struct core_task *self)
 int core_task_revoke(struct core_task *self)
 {
 	PyObject *done = NULL;
+	void *data;
 
 	if (self->arg && PyMemoryView_Check(self->arg)) {
 		done = PyObject_CallMethod(self->arg, "release", NULL);
@@ -48,7 +50,9 @@ int core_task_revoke(struct core_task *self)
 		Py_DECREF(done);
 	}
 	Py_CLEAR(self->arg);
+	data = atomic_exchange(&self->data, NULL);
 	if (atomic_load(&self->views)) {
+		atomic_store(&self->data, data);
 		PyErr_SetString(PyExc_BufferError,
 				"a view of the task's argument is still in use: the memory goes "
 				"back to the pool when the task ends, so copy what is to stay");
@@ -57,19 +61,27 @@ int core_task_revoke(struct core_task *self)
 	return 0;
 }
 
+void core_task_close(struct core_task *self)
+{
+	atomic_store(&self->task, NULL);
+	atomic_store(&self->data, NULL);
+}
+
 static int task_getbuffer(PyObject *op, Py_buffer *view, int flags)
 {
 	struct core_task *self = task_of(op);
-	int rc;
+	void *data;
+	int rc = -1;
 
 	view->obj = NULL;
-	if (!self->data) {
+	atomic_fetch_add(&self->views, 1);
+	data = atomic_load(&self->data);
+	if (data)
+		rc = PyBuffer_FillInfo(view, op, data, (Py_ssize_t)self->size, 0, flags);
+	else
 		PyErr_SetString(PyExc_BufferError, "the task has ended, or has no argument");
-		return -1;
-	}
-	rc = PyBuffer_FillInfo(view, op, self->data, (Py_ssize_t)self->size, 0, flags);
-	if (!rc)
-		atomic_fetch_add(&self->views, 1);
+	if (rc)
+		atomic_fetch_sub(&self->views, 1);
 	return rc;
 }
 
@@ -86,7 +98,7 @@ static int task_enter(struct core_task *self)
 {
 	if (core_seat_enter(self->seat))
 		return -1;
-	if (self->task && self->task == self->seat->task)
+	if (atomic_load(&self->task) && self->task == self->seat->task)
 		return 0;
 	core_seat_leave(self->seat);
 	PyErr_SetString(PyExc_ValueError, "the task has ended");
@@ -151,8 +163,7 @@ static PyObject *task_end(PyObject *op, PyObject *const *args, Py_ssize_t nargs,
 		return NULL;
 	revoked = core_task_revoke(self);
 	if (!revoked) {
-		self->task = NULL;
-		self->data = NULL;
+		core_task_close(self);
 		core_seat_end(self->seat, (int)status);
 	}
 	core_seat_leave(self->seat);
@@ -186,8 +197,8 @@ static void task_dealloc(PyObject *op)
 	if (self->weakrefs)
 		PyObject_ClearWeakRefs(op);
 	task_clear(op);
-	if (self->task && self->seat->task == self->task)
-		core_seat_end(self->seat, -EFAULT);
+	if (self->seat)
+		core_seat_drop(self->seat, self->task);
 	Py_XDECREF((PyObject *)self->seat);
 	type->tp_free(op);
 	Py_DECREF(type);

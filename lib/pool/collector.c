@@ -120,16 +120,29 @@ void ft__collector_close(struct ft__collector *collector)
 	free(collector);
 }
 
-/* Every watch is to be asked for anew, one ladder further down. */
-static void fall(struct ft__collector *collector)
+/* Under the lock.  Every watch is to be asked for anew. */
+static void shut(struct ft__collector *collector)
 {
-	lock(collector);
 	if (collector->opened)
 		collector->rung->close(collector);
 	collector->opened = false;
-	collector->rung = collector->rung->below ? collector->rung->below : &rung_futex;
 	for (uint32_t i = 0; i < collector->count; i++)
 		collector->watches[i].armed = false;
+}
+
+void ft__collector_rest(struct ft__collector *collector)
+{
+	lock(collector);
+	shut(collector);
+	unlock(collector);
+}
+
+/* One ladder further down. */
+static void fall(struct ft__collector *collector)
+{
+	lock(collector);
+	shut(collector);
+	collector->rung = collector->rung->below ? collector->rung->below : &rung_futex;
 	unlock(collector);
 }
 

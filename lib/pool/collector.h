@@ -35,6 +35,8 @@ struct ft__collector;
 
 int ft__collector_open(struct ft__collector **collector, struct ft__bell *bell);
 void ft__collector_close(struct ft__collector *collector);
+/* While nobody waits: closes its descriptors.  The next wait opens them again. */
+void ft__collector_rest(struct ft__collector *collector);
 /* The ladder this process begins with. */
 const char *ft__collector_name(void);
 

@@ -297,6 +297,8 @@ int ft_pool_join(struct ft_pool *pool, ft_deadline deadline)
 		return rc;
 	ft__pool_lock(pool);
 	pool->joined = true;
+	if (!pool->leader)
+		ft__collector_rest(pool->collector);
 	ft__pool_unlock(pool);
 	return 0;
 }

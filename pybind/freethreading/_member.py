@@ -82,8 +82,10 @@ class Members:
         return error
 
     def reap(self):
-        """Forget workers that have left, as active_children() would."""
-        for worker in list(self._seats.values()):
+        """Forget the workers, which have left, as active_children() would."""
+        workers = list(self._seats.values())
+        self._seats.clear()
+        for worker in workers:
             worker.join(0)
 
 

@@ -37,6 +37,7 @@ class Notifier:
                 )
                 self._thread.daemon = True
                 self._thread.start()
+                self._end = None  # it may well refer to us
 
     def join(self):
         thread = self._thread

@@ -66,8 +66,10 @@ class WorkerPoolExecutor(futures.Executor):
 
     def _ensure_open(self):
         with self._lock:
-            if self._open or self._shutdown:
+            if self._open:
                 return
+            if self._shutdown:
+                raise _refusal()
             self._members.start(self._max_workers)
             _open_executors.add(self)
             self._open = True

@@ -111,9 +111,21 @@ class Members:
     # -- for the pool --------------------------------------------------------
 
     def at_last(self, function):
-        """Call function() when the last thread leaves."""
+        """Call function() when the last thread leaves, or now if it has left."""
         with self._lock:
-            self._last = function
+            if self._present:
+                self._last = function
+                return
+        function()
+
+    def terminate(self):
+        """Drop what has not started.  The last thread has not left before that."""
+        with self._lock:
+            self._present += 1
+        try:
+            self._jobs.terminate()
+        finally:
+            self._leave()
 
     def join(self):
         """Wait until all have left, after their jobs were closed."""

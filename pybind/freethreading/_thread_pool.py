@@ -121,7 +121,7 @@ class WorkerPool(_base.WorkerPool):
         self._jobs.close()
 
     def _stop(self):
-        self._jobs.terminate()
+        self._members.terminate()
 
     def _await(self):
         self._jobs.hurry()

@@ -217,6 +217,39 @@ class ProgramTest(FaultTest):
 """
         )
 
+    def test_nothing_is_kept(self):
+        """What was joined or shut down has no descriptors, whoever refers to it."""
+        self.assertWhole(
+            """
+    def used():
+        pool, executor = WorkerPool(2), WorkerPoolExecutor(2)
+        assert pool.apply(square, (2,)) == 4
+        assert pool.apply_async(square, (3,), callback=square).get(30) == 9
+        assert executor.submit(square, 4).result(30) == 16
+        pool.close()
+        pool.join()
+        executor.shutdown()
+        return pool, executor
+
+    def count(kind):
+        links = []
+        for fd in own_fds():
+            try:
+                links.append(os.readlink(f"/proc/self/fd/{fd}"))
+            except OSError:
+                continue
+        return sum(kind in link for link in links)
+
+    def main():
+        gc.disable()
+        kept = [used() for _ in range(2)]
+        assert count("io_uring") == 0, count("io_uring")
+        # The helper's is left; spares leave by themselves.
+        while count("pidfd") > 1:
+            time.sleep(0.01)
+"""
+        )
+
     def test_main_thread_is_gone(self):
         """The main thread ends first: other threads' workers go on."""
         out = self.assertRuns(
