@@ -5,6 +5,8 @@
 
 #include "convert.h"
 
+#define PATIENCE_NS INT64_C(1000000000)
+
 /* Neither call fails with these flags and a struct that is there. */
 static void crew_init(struct core_crew *crew)
 {
@@ -12,6 +14,7 @@ static void crew_init(struct core_crew *crew)
 	(void)ft_condition_init(&crew->fewer, FT_PRIVATE | FT_INTERRUPTIBLE);
 	crew->newborns = 0;
 	crew->members = 0;
+	crew->kept = 0;
 }
 
 struct core_crew *core_crew_new(void)
@@ -27,7 +30,7 @@ struct core_crew *core_crew_new(void)
 
 void core_crew_free(struct core_crew *crew)
 {
-	if (crew && crew->members == 0)
+	if (crew && !crew->members && !crew->kept)
 		PyMem_RawFree(crew);
 }
 
@@ -82,6 +85,25 @@ void core_crew_leave(const struct core_berth *berth)
 		take_from(berth, &berth->crew->members);
 }
 
+int core_crew_keep(const struct core_berth *berth)
+{
+	struct core_crew *crew = berth->crew;
+	int rc = 0;
+
+	lock(crew);
+	if (crew->closed || berth->generation != crew->generation)
+		rc = -ESHUTDOWN;
+	else
+		crew->kept++;
+	unlock(crew);
+	return rc;
+}
+
+void core_crew_unkeep(const struct core_berth *berth)
+{
+	take_from(berth, &berth->crew->kept);
+}
+
 struct crew_wait {
 	struct core_crew *crew;
 	int ended, close;
@@ -102,12 +124,27 @@ static int wait_call(void *ctx, ft_deadline deadline)
 	return rc;
 }
 
+/* From now on none is kept.  Who keeps one deletes it when it leaves. */
+static int discard_call(void *ctx, ft_deadline deadline)
+{
+	struct core_crew *crew = ctx;
+	int rc = 0;
+
+	(void)ft_worker_dismiss(FT_NOW);
+	lock(crew);
+	while (!rc && crew->kept)
+		rc = ft_condition_wait(&crew->fewer, &crew->lock, deadline);
+	unlock(crew);
+	return rc;
+}
+
 static PyObject *await_threads(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
 			       PyObject *kwnames)
 {
 	static const char *const names[] = { "ended", "close", NULL };
 	struct crew_wait wait = { .crew = core_state(module)->crew };
 	PyObject *given[2];
+	int rc;
 
 	if (core_args("await_threads", names, 2, args, nargs, kwnames, given))
 		return NULL;
@@ -115,7 +152,25 @@ static PyObject *await_threads(PyObject *module, PyObject *const *args, Py_ssize
 	wait.close = PyObject_IsTrue(given[1]);
 	if (wait.ended < 0 || wait.close < 0)
 		return NULL;
-	return core_none(core_wait(wait_call, &wait, FT_FOREVER, 0));
+	rc = core_wait(wait_call, &wait, FT_FOREVER, 0);
+	if (!rc && wait.close)
+		rc = core_wait(discard_call, wait.crew, FT_FOREVER, 0);
+	return core_none(rc);
+}
+
+static int dismiss_call(void *unused, ft_deadline deadline)
+{
+	(void)unused;
+	return ft_worker_dismiss(deadline);
+}
+
+static PyObject *dismiss_threads(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	/* In vain where one is held up: it only takes part in what is to come. */
+	(void)core_wait_away(dismiss_call, NULL, ft_after(PATIENCE_NS));
+	Py_RETURN_NONE;
 }
 
 static PyObject *forget_threads(PyObject *module, PyObject *unused)
@@ -134,6 +189,10 @@ PyMethodDef core_crew_functions[] = {
 	  "Waits until each thread worker of this interpreter has begun, and, with `ended` true,\n"
 	  "until those that are not daemons have ended.  With `close` true none can be started\n"
 	  "from then on." },
+	{ "dismiss_threads", dismiss_threads, METH_NOARGS,
+	  "dismiss_threads($module, /)\n--\n\n"
+	  "To be called before fork(): the threads of workers that have ended leave, which they\n"
+	  "otherwise do when no other worker has begun for a moment." },
 	{ "forget_threads", forget_threads, METH_NOARGS,
 	  "forget_threads($module, /)\n--\n\n"
 	  "To be called in a child of fork(), in which the other threads are not." },

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A thread of the library's that runs Python: it has a thread state of its own
- * from its first Python call until after its last, as if the interpreter had
- * started it.
+ * A thread of the library's that runs Python as if the interpreter had started
+ * it.
  */
 #include "module.h"
 
@@ -11,6 +10,7 @@
 
 #include "convert.h"
 #include "crew.h"
+#include "thread_state.h"
 
 struct core_thread {
 	PyObject_HEAD
@@ -46,15 +46,9 @@ static int thread_main(void *arg)
 	PyThreadState *state;
 
 	PyMem_RawFree(arg);
-	state = PyThreadState_New(errand.interpreter);
-	if (!state)
-		Py_FatalError("no memory for the thread state of a new worker");
-	PyEval_AcquireThread(state);
-	core_crew_born(&errand.berth);
+	state = core_thread_attach(errand.interpreter, &errand.berth);
 	errand_run(errand.function);
-	PyThreadState_Clear(state);
-	PyThreadState_DeleteCurrent();
-	core_crew_leave(&errand.berth);
+	core_thread_detach(state, &errand.berth);
 	return 0;
 }
 

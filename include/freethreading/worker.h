@@ -96,6 +96,10 @@ FT_API int ft_worker_exit_status(struct ft_worker *worker, struct ft_worker_exit
  * cannot be killed alone; -EINVAL. */
 FT_API int ft_worker_kill(struct ft_worker *worker, int signo);
 
+/* Sends away the OS threads that wait for another FT_WORKER_REUSE worker, and
+ * waits until they have left.  0; -ETIMEDOUT: some are still on their way. */
+FT_API int ft_worker_dismiss(ft_deadline deadline);
+
 /* The process id, or the thread id of a thread worker. */
 FT_API pid_t ft_worker_pid(const struct ft_worker *worker);
 

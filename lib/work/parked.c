@@ -138,24 +138,41 @@ bool ft__parked_call(struct ft_worker *worker)
 	return true;
 }
 
-/* Where another library's handler holds what the thread needs to leave, fork()
- * goes on without having seen it out. */
-static void dismiss(struct ft__parked *parked)
+static int see_out(pthread_t thread, ft_deadline deadline)
 {
-	pthread_t thread = parked->thread;
-	struct timespec until = ft__timespec(ft_after(LEAVE_NS));
+	struct timespec until = ft__timespec(deadline);
+	int rc = deadline == FT_FOREVER
+			 ? pthread_join(thread, NULL)
+			 : pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until);
 
-	call(parked, NULL);
-	if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until))
+	if (rc)
 		pthread_detach(thread);
+	return rc ? -ETIMEDOUT : 0;
 }
 
+int ft_worker_dismiss(ft_deadline deadline)
+{
+	pthread_t threads[MOST];
+	struct ft__parked *parked;
+	uint32_t n = 0;
+	int rc = 0;
+
+	/* All at once: their destructors may take a while. */
+	while (n < MOST && (parked = take(NULL))) {
+		threads[n++] = parked->thread;
+		call(parked, NULL);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (see_out(threads[i], deadline))
+			rc = -ETIMEDOUT;
+	return rc;
+}
+
+/* Where another library's handler holds what a thread needs to leave, fork()
+ * goes on without having seen it out. */
 static void before_fork(void)
 {
-	struct ft__parked *parked;
-
-	while ((parked = take(NULL)))
-		dismiss(parked);
+	(void)ft_worker_dismiss(ft_after(LEAVE_NS));
 }
 
 static void after_fork(void)

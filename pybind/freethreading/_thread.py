@@ -135,4 +135,4 @@ def _close():
 if _HANDLES:
     threading._register_atexit(_await_workers)
 atexit.register(_close)
-os.register_at_fork(after_in_child=_core.forget_threads)
+os.register_at_fork(before=_core.dismiss_threads, after_in_child=_core.forget_threads)

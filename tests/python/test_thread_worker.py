@@ -3,6 +3,7 @@
 """Worker as a thread: a threading.Thread in every respect."""
 
 import contextvars
+import ctypes
 import gc
 import logging
 import os
@@ -13,7 +14,7 @@ import weakref
 
 from freethreading import _core, _thread_backend
 from freethreading._thread import Worker
-from support import LIMIT, TestCase, Thread, eventually
+from support import LIMIT, Program, TestCase, Thread, eventually
 
 VARIABLE = contextvars.ContextVar("variable", default="default")
 
@@ -359,6 +360,104 @@ class WorkerTest(ThreadTest):
             Worker(target=note).start()
         self.assertTrue(eventually(lambda: threading.active_count() == 1))
         self.assertEqual(len(seen), 50)
+
+
+def hang_up_hooks():
+    sys.set_asyncgen_hooks(note, note)
+    sys.set_coroutine_origin_tracking_depth(3)
+
+
+def set_tracers():
+    sys.settrace(tracer)
+    sys.setprofile(tracer)
+
+
+def set_variable():
+    VARIABLE.set("the one before")
+
+
+def set_locals():
+    local.canary = Canary()
+    repr([[1]])  # keeps a list in the thread's own dictionary
+
+
+def break_off():
+    try:
+        raise ValueError
+    except ValueError:
+        sys.exit()
+
+
+def look_around():
+    depth = sys.get_coroutine_origin_tracking_depth()
+    hooks = tuple(sys.get_asyncgen_hooks())
+    tracers = sys.gettrace(), sys.getprofile()
+    seen.append((hooks, depth, tracers, VARIABLE.get(), vars(local), sys.exc_info()))
+
+
+def make_something():
+    seen.append(Canary())
+
+
+class SuccessorTest(ThreadTest):
+    """Workers that run in the OS thread of one that has ended, which may have
+    kept its thread state for them."""
+
+    def run_in_one_thread(self, *targets):
+        """Runs a worker for each, all in the same OS thread."""
+
+        def try_it():
+            workers = [self.run_one(target=target) for target in targets]
+            return len({worker.native_id for worker in workers}) == 1
+
+        self.assertTrue(eventually(try_it))
+
+    def test_finds_nothing_of_the_one_before(self):
+        nothing_there = [((None, None), 0, (None, None), "default", {}, (None, None, None))]
+        for change in (nothing, hang_up_hooks, set_tracers, set_variable, set_locals, break_off):
+            with self.subTest(change.__name__):
+                seen.clear()
+                self.run_in_one_thread(change, look_around)
+                self.assertEqual([*map(tuple, seen)], nothing_there * len(seen))
+
+    def test_an_exception_meant_for_the_one_before(self):
+        raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        for _ in range(20):
+            worker = self.run_one(target=nothing)
+            raise_in(ctypes.c_ulong(worker.ident), ctypes.py_object(KeyboardInterrupt))
+            self.run_one(target=note)
+        self.assertEqual(len(seen), 20)
+
+    def test_what_the_ended_made_dies_with_its_last_reference(self):
+        for _ in range(50):
+            self.run_one(target=make_something)
+            ref = weakref.ref(seen[0])
+            seen.clear()
+            self.assertIsNone(ref())
+
+    def test_no_state_is_left_when_the_program_forks(self):
+        # Hooks run from the last to the first: this one after the package's.
+        status, out, err = Program(
+            """
+            import os, sys
+            counts = []
+            os.register_at_fork(before=lambda: counts.append(len(sys._current_exceptions())))
+            from freethreading._thread import Worker
+            for _ in range(20):
+                worker = Worker(target=print)
+                worker.start()
+                worker.join()
+                pid = os.fork()
+                if pid == 0:
+                    os._exit(len(sys._current_exceptions()))
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+            worker = Worker(target=print)
+            worker.start()
+            worker.join()
+            print(min(counts))
+            """
+        ).finish()
+        self.assertEqual((status, out.split(), err), (0, ["1"], ""))
 
 
 class HandleTest(ThreadTest):

@@ -242,6 +242,42 @@ static void a_forked_child_has_none_of_them(void **state)
 	no_thread_is_left();
 }
 
+static uint32_t gone; /* atomic; no partner, read after the thread has been joined */
+
+static void note_the_end(void *unused)
+{
+	(void)unused;
+	ft__add32_seq_cst(&gone, 1);
+}
+
+static pthread_key_t at_end; /* const after its test has begun */
+
+static int has_a_destructor(void *arg)
+{
+	return pthread_setspecific(at_end, arg);
+}
+
+static void the_dismissed_have_left(void **state)
+{
+	int any;
+
+	(void)state;
+	assert_int_equal(pthread_key_create(&at_end, note_the_end), 0);
+	assert_int_equal(ft_worker_dismiss(FT_FOREVER), 0);
+	for (uint32_t i = 1; i <= 20; i++) {
+		run(has_a_destructor, &any);
+		assert_int_equal(ft_worker_dismiss(FT_FOREVER), 0);
+		/* One that has left by itself, after a long moment, may be on its way. */
+		while (ft__load32_relaxed(&gone) < i && count_threads() > threads)
+			sched_yield();
+		assert_int_equal(gone, i);
+	}
+	reuse_main(nothing, NULL);
+	assert_int_equal(ft_worker_dismiss(ft_after(LIMIT)), 0);
+	no_thread_is_left();
+	assert_int_equal(pthread_key_delete(at_end), 0);
+}
+
 static uint32_t sum; /* atomic; no partner, read after all have ended */
 
 static int add(void *arg)
@@ -290,6 +326,7 @@ int main(void)
 		cmocka_unit_test(what_it_held_is_handed_on),
 		cmocka_unit_test(released_while_they_run),
 		cmocka_unit_test(a_forked_child_has_none_of_them),
+		cmocka_unit_test(the_dismissed_have_left),
 		cmocka_unit_test(many_from_many_threads),
 	};
 
