@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "module.h"
 
+#include "bound.h"
 #include "crew.h"
 
 static struct PyModuleDef core_module;
@@ -111,6 +112,16 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base, PyT
 	return *type ? 0 : -1;
 }
 
+/* What a `with` asks for; an Event or a Queue takes part in none. */
+static int bind_methods(struct core_state *state, const struct core_types *types)
+{
+	return core_bound_install(state, types->lock) || core_bound_install(state, types->rlock) ||
+			       core_bound_install(state, types->semaphore) ||
+			       core_bound_install(state, types->bounded_semaphore)
+		       ? -1
+		       : 0;
+}
+
 /* A backend's primitives: types of _core, attributes of `home`. */
 static int add_primitives(PyObject *module, PyObject *home, PyType_Spec *const *specs,
 			  struct core_types *types)
@@ -128,7 +139,7 @@ static int add_primitives(PyObject *module, PyObject *home, PyType_Spec *const *
 		    PyModule_AddType(home, *order[i]))
 			return -1;
 	}
-	return 0;
+	return bind_methods(core_state(module), types);
 }
 
 /* The module `threads`: the primitives of the other backend. */
@@ -180,6 +191,9 @@ static int add_types(PyObject *module, struct core_state *state)
 		{ &core_thread_spec, &state->thread },
 	};
 
+	if (add_type(module, &core_bound_spec, NULL, &state->bound) ||
+	    add_type(module, &core_binder_spec, NULL, &state->binder))
+		return -1;
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
 		if (add_type(module, types[i].spec, NULL, types[i].type) ||
 		    PyModule_AddType(module, *types[i].type))
@@ -291,6 +305,8 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->seat);
 	Py_VISIT(state->task);
 	Py_VISIT(state->thread);
+	Py_VISIT(state->bound);
+	Py_VISIT(state->binder);
 	return 0;
 }
 
@@ -328,6 +344,8 @@ static int core_clear(PyObject *module)
 	Py_CLEAR(state->seat);
 	Py_CLEAR(state->task);
 	Py_CLEAR(state->thread);
+	Py_CLEAR(state->bound);
+	Py_CLEAR(state->binder);
 	return 0;
 }
 

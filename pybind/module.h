@@ -43,6 +43,7 @@ struct core_state {
 	PyTypeObject *seat, *task, *block, *result, *flow;
 	PyTypeObject *jobs, *call, *errand, *batch, *stream, *stream_results;
 	PyTypeObject *thread;
+	PyTypeObject *bound, *binder;
 	struct core_crew *crew;
 };
 

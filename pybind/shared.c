@@ -242,6 +242,7 @@ void core_shared_dealloc(PyObject *op)
 	if (self->weakrefs)
 		PyObject_ClearWeakRefs(op);
 	hold_drop(self->hold);
+	core_bounds_free(&self->bounds);
 	type->tp_free(op);
 	Py_DECREF(type);
 }

@@ -20,7 +20,7 @@
 
 #include <stdatomic.h>
 
-#include "module.h"
+#include "bound.h"
 
 struct core_hold;
 
@@ -33,6 +33,7 @@ struct core_shared {
 	_Atomic uint64_t handle;
 	struct core_hold *hold; /* NULL: another process made it, or threads use it */
 	int threads;            /* 1: of the threads of this process */
+	struct core_bounds bounds;
 };
 
 /* One sort of object. */

@@ -3,9 +3,11 @@
 """The nine primitives between threads, `_core.threads`: what all have in common,
 and the exceptions and words of threading and queue."""
 
+import contextlib
 import copy
 import doctest
 import gc
+import inspect
 import os
 import pickle
 import queue
@@ -150,6 +152,90 @@ class CommonTest(TestCase):
             for test in tests:
                 runner.run(test)
             self.assertEqual(runner.failures, 0, name)
+
+
+class BoundTest(TestCase):
+    """The methods of `with`, which the types bind themselves, are as any other."""
+
+    def locks(self):
+        names = ("Lock", "RLock", "Semaphore", "BoundedSemaphore")
+        kinds = [getattr(home, name) for home in (threads, _core) for name in names]
+        return (kind() for kind in kinds)
+
+    def test_what_they_show(self):
+        for lock in self.locks():
+            enter, usual = lock.__enter__, lock.acquire
+            self.assertIs(enter.__self__, lock)
+            self.assertEqual(enter.__name__, "__enter__")
+            self.assertEqual(enter.__doc__, type(lock).__enter__.__doc__)
+            self.assertTrue(inspect.isbuiltin(enter))
+            self.assertEqual(str(inspect.signature(enter)), "()")
+            self.assertEqual(repr(enter), repr(usual).replace("acquire", "__enter__"))
+            self.assertEqual(enter, lock.__enter__)
+            self.assertEqual(hash(enter), hash(lock.__enter__))
+            self.assertNotEqual(enter, lock.__exit__)
+            self.assertNotEqual(enter, type(lock)().__enter__)
+            self.assertTrue(inspect.ismethoddescriptor(type(lock).__enter__))
+
+    def test_what_they_take(self):
+        for lock in self.locks():
+            for wrong in (
+                lambda: lock.__enter__(1),
+                lambda: lock.__enter__(a=1),
+                lambda: lock.__exit__(a=1),
+                lambda: type(lock).__enter__(1),
+                lambda: type(lock).__enter__(),
+                lambda: vars(type(lock))["__enter__"].__get__(1),
+            ):
+                self.assertRaises(TypeError, wrong)
+            self.assertIs(lock.__enter__(), True)
+            self.assertIsNone(lock.__exit__())
+            with contextlib.ExitStack() as stack:
+                self.assertIs(stack.enter_context(lock), True)
+                self.assertIs(lock.acquire(False), type(lock).__name__ == "RLock")
+
+    def test_what_they_keep(self):
+        for lock in self.locks():
+            ref, leave = weakref.ref(lock), [lock.__exit__, lock.__exit__]
+            lock.__enter__()
+            del lock
+            self.assertIsNotNone(ref())
+            leave.pop()
+            leave.pop()(None, None, None)
+            self.assertIsNone(ref())
+
+    def test_of_subclasses(self):
+        class Mine(threads.Lock):
+            def __enter__(self):
+                return super().__enter__() and self
+
+        lock = Mine()
+        with lock as held:
+            self.assertIs(held, lock)
+            self.assertFalse(lock.acquire(False))
+        lock.leave = lock.__exit__
+        ref = weakref.ref(lock)
+        del lock, held
+        gc.collect()
+        self.assertIsNone(ref())
+
+    def test_used_by_many(self):
+        for lock in (threads.Lock(), threads.RLock()):
+            before, count = sys.getrefcount(lock), []
+
+            def work():
+                for _ in range(3000):
+                    leave = lock.__exit__
+                    with lock:
+                        count.append(leave)
+                        count.pop()
+
+            workers = [Thread(work) for _ in range(4)]
+            for worker in workers:
+                worker.done()
+            del work
+            self.assertEqual(sys.getrefcount(lock), before)
+            self.assertEqual(count, [])
 
 
 class WordsTest(TestCase):
