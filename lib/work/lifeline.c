@@ -12,7 +12,8 @@ static struct {
 	pthread_mutex_t lock; /* for making the pipe */
 	int read, write;      /* our pipe, or our parent's right after a fork */
 	int above;            /* a read end of the pipe of who started us */
-} lifeline = { PTHREAD_MUTEX_INITIALIZER, -1, -1, -1 };
+	int next;             /* another one, for the worker that a helper is making */
+} lifeline = { PTHREAD_MUTEX_INITIALIZER, -1, -1, -1, -1 };
 
 int ft__lifeline_ready(void)
 {
@@ -61,20 +62,40 @@ static int tie(int fd)
 	return read(fd, &byte, 1) == 0 ? -ESRCH : 0;
 }
 
+/* An open file of its own, with the same pipe. */
+static int open_anew(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+void ft__lifeline_lay(void)
+{
+	lifeline.next = open_anew(lifeline.above);
+}
+
+void ft__lifeline_laid(void)
+{
+	if (lifeline.next >= 0)
+		close(lifeline.next);
+	lifeline.next = -1;
+}
+
 int ft__lifeline_arm(bool sibling)
 {
-	int source = sibling ? lifeline.above : lifeline.read;
-	char path[32];
-	int fd, rc;
+	int fd = sibling ? lifeline.next : -1, rc;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", source);
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	rc = fd < 0 ? -errno : tie(fd);
+	if (fd < 0)
+		fd = open_anew(sibling ? lifeline.above : lifeline.read);
+	rc = fd < 0 ? fd : tie(fd);
 	if (lifeline.read >= 0)
 		close(lifeline.read);
 	if (lifeline.above >= 0)
 		close(lifeline.above);
-	lifeline.read = -1;
+	lifeline.read = lifeline.next = -1;
 	lifeline.above = fd;
 	return rc;
 }

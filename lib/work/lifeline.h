@@ -23,6 +23,11 @@ void ft__lifeline_inherit(int fd);
 /* In a child, first of all: lets go of the parent's write end. */
 void ft__lifeline_forget(void);
 
+/* In a helper, before it clones a worker, and after that: opens the worker's read end
+ * for it, since a new process is slow at its first look into /proc. */
+void ft__lifeline_lay(void);
+void ft__lifeline_laid(void);
+
 /* In a new worker: ties it to the process that started it.  `sibling`: made by
  * a helper, whose own lifeline leads to that process.  0; -ESRCH: it is gone
  * already; other -errno: no lifeline can be had (no /proc). */

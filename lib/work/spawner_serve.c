@@ -16,6 +16,7 @@
 #include "os/point.h"
 #include "os/sigmask.h"
 #include "sync/bell.h"
+#include "work/imprint.h"
 #include "work/lifeline.h"
 #include "work/mail.h"
 #include "work/private_fd.h"
@@ -146,6 +147,8 @@ static void be_worker_of_hooks(const struct ft_spawner_hooks *hooks,
 		_exit(255);
 	if (hooks->ready)
 		hooks->ready(hooks->ctx);
+	if (!request->letter)
+		ft__imprint_tell();
 	letter = request->letter ? ft__letter_at(request->letter) : await_letter(&request->birth);
 	if (!letter)
 		_exit(255);
@@ -204,13 +207,18 @@ static int serve_one(const struct helper *helper, struct ft__spawn_request *requ
 	struct ft__child child;
 	int rc;
 
+	if (hooks && !request->letter)
+		ft__imprint_expect();
 	if (hooks && hooks->before)
 		hooks->before(hooks->ctx);
+	ft__lifeline_lay();
 	FT__POINT();
 	rc = copy_named(&child, &request->birth);
 	FT__POINT();
 	if (!rc && !child.pid)
 		be_worker(helper, request);
+	ft__lifeline_laid();
+	ft__imprint_cloned();
 	if (hooks && hooks->parent)
 		hooks->parent(hooks->ctx);
 	int told = reply(helper->sock, request, rc ? rc : child.pid, rc ? -1 : child.pidfd);

@@ -9,6 +9,7 @@
 
 #include "mem/slot.h"
 #include "os/atomic.h"
+#include "os/pages.h"
 #include "os/probe.h"
 #include "work/mail.h"
 #include "work/spare.h"
@@ -21,10 +22,21 @@
 
 static uint32_t runs;
 
-static void count_ready(void *ctx)
+/* What every worker writes to, and whether it was the worker's own before that. */
+static _Alignas(65536) char notebook[65536];
+static bool came_copied;
+
+static void get_ready(void *ctx)
 {
+	static struct ft__pages pages;
+
 	(void)ctx;
 	runs++;
+	if (ft__pages_own(&pages))
+		return;
+	for (uint32_t i = 0; i < pages.n; i++)
+		came_copied |= pages.at[i] == notebook;
+	notebook[0]++;
 }
 
 struct job {
@@ -48,6 +60,8 @@ static int run_hook(void *ctx, const void *payload, size_t size)
 		return 91;
 	if (job.cpus && (ft_cpus_usable(&usable) || ft_cpus_count(&usable) != job.cpus))
 		return 93;
+	if (came_copied)
+		ft__add32_seq_cst((uint32_t *)counter + 2, 1);
 	ft__add32_seq_cst(counter, 1); /* partner: the program's load */
 	while (job.wait && !ft__load32_acquire((uint32_t *)counter + 1)) /* partner: its store */
 		sched_yield();
@@ -58,8 +72,9 @@ static int run_hook(void *ctx, const void *payload, size_t size)
 static int helper(void)
 {
 	struct ft_spawner_hooks hooks = {
-	    .size = sizeof(hooks), .ready = count_ready, .child = run_hook};
+	    .size = sizeof(hooks), .ready = get_ready, .child = run_hook};
 
+	notebook[0] = 1;
 	return ft_spawner_serve(&hooks) ? 5 : 0;
 }
 
@@ -443,6 +458,20 @@ static void letters_are_looked_at(void **state)
 	assert_int_equal(ft_block_free(block), 0);
 }
 
+/* The first spare has told which these are; the sixth or so finds them copied. */
+static void they_find_their_pages_copied(void **state)
+{
+	struct stage stage;
+	uint32_t copied;
+
+	(void)state;
+	open_stage(&stage);
+	run_some(&stage, 20);
+	copied = ft__load32_acquire(stage.counter + 2); /* partner: run_hook */
+	assert_in_range(copied, ft__have(FT__URING) ? 1 : 0, ft__have(FT__URING) ? 18 : 0);
+	close_stage(&stage);
+}
+
 static void again_with_fork(void **state)
 {
 	(void)state;
@@ -460,6 +489,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(they_take_cpus),
 	    cmocka_unit_test(they_bear_the_name_of_the_job),
 	    cmocka_unit_test(many_at_once),
+	    cmocka_unit_test(they_find_their_pages_copied),
 	    cmocka_unit_test(a_letter_is_taken),
 	    cmocka_unit_test(letters_are_looked_at),
 	    cmocka_unit_test(mail_to_nobody_comes_back),
