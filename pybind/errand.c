@@ -14,14 +14,17 @@ static struct core_errand *errand_of(PyObject *op)
 	return (struct core_errand *)op;
 }
 
-static int errand_clear(PyObject *op)
+static void forget(struct core_errand *self)
 {
-	struct core_errand *self = errand_of(op);
-
-	Py_CLEAR(self->future);
 	Py_CLEAR(self->func);
 	Py_CLEAR(self->args);
 	Py_CLEAR(self->kwargs);
+}
+
+static int errand_clear(PyObject *op)
+{
+	forget(errand_of(op));
+	Py_CLEAR(errand_of(op)->future);
 	return 0;
 }
 
@@ -35,15 +38,19 @@ static int begin(PyObject *future)
 	return rc > 0;
 }
 
-/* `value` or, if that is NULL, the exception that is set. */
-static void end(PyObject *future, PyObject *value)
+/* The call is over, with `value` or, if that is NULL, the exception that is set.
+ * What it needed goes first: afterwards nothing may be in the thread's way to its
+ * next job.  The future itself goes with the errand, which is after that. */
+static void end(struct core_errand *self, PyObject *value, struct core_rest *rest)
 {
 	PyObject *what = value ? value : core_exception_take();
-	int rc = value ? core_future_set_result(future, what)
-		       : core_future_set_exception(future, what);
+	int rc;
 
+	forget(self);
+	rc = value ? core_future_set_result(self->future, what, rest)
+		   : core_future_set_exception(self->future, what, rest);
 	if (rc)
-		PyErr_WriteUnraisable(future);
+		PyErr_WriteUnraisable(self->future);
 	Py_DECREF(what);
 }
 
@@ -51,10 +58,10 @@ static void errand_run(PyObject *op, struct core_jobs *jobs)
 {
 	struct core_errand *self = errand_of(op);
 
-	(void)jobs;
 	if (begin(self->future))
-		end(self->future, PyObject_Call(self->func, self->args, self->kwargs));
-	errand_clear(op);
+		end(self, PyObject_Call(self->func, self->args, self->kwargs), &jobs->rest);
+	else
+		errand_clear(op);
 }
 
 static void cancel(PyObject *future)
@@ -75,7 +82,7 @@ static void errand_drop(PyObject *op, struct core_jobs *jobs)
 		cancel(self->future);
 	} else if (begin(self->future)) {
 		core_jobs_raise(jobs);
-		end(self->future, NULL);
+		end(self, NULL, NULL);
 	}
 	errand_clear(op);
 }

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "rest.h"
+
 static struct core_future *future_of(PyObject *op)
 {
 	return (struct core_future *)op;
@@ -210,7 +212,8 @@ static int store_told(struct core_future *self, const struct outcome *outcome, i
 	return call_simple(self->condition, "release") ? -1 : rc;
 }
 
-static int complete(struct core_future *self, const struct outcome *outcome, int by_waiter)
+static int complete(struct core_future *self, const struct outcome *outcome, int by_waiter,
+		    struct core_rest *rest)
 {
 	int rc = 0, seen;
 
@@ -220,6 +223,8 @@ static int complete(struct core_future *self, const struct outcome *outcome, int
 		rc = store(self, outcome, by_waiter);
 	pthread_mutex_unlock(&self->lock);
 	if (!seen) {
+		if (!rc && rest)
+			core_rest_soon(rest);
 		if (!rc)
 			ft_event_set(&self->ended);
 		return rc;
@@ -239,18 +244,18 @@ static int in_time(int rc, PyObject *op)
 	return rc ? -1 : 0;
 }
 
-int core_future_set_result(PyObject *op, PyObject *value)
+int core_future_set_result(PyObject *op, PyObject *value, struct core_rest *rest)
 {
 	struct outcome outcome = { CORE_FINISHED, value, NULL };
 
-	return in_time(complete(future_of(op), &outcome, 0), op);
+	return in_time(complete(future_of(op), &outcome, 0, rest), op);
 }
 
-int core_future_set_exception(PyObject *op, PyObject *exception)
+int core_future_set_exception(PyObject *op, PyObject *exception, struct core_rest *rest)
 {
 	struct outcome outcome = { CORE_FINISHED, NULL, exception };
 
-	return in_time(complete(future_of(op), &outcome, 0), op);
+	return in_time(complete(future_of(op), &outcome, 0, rest), op);
 }
 
 int core_future_set_running(PyObject *op)
@@ -267,7 +272,7 @@ int core_future_set_running(PyObject *op)
 	if (before == CORE_PENDING)
 		return 1;
 	if (before == CORE_CANCELLED)
-		return complete(self, &notified, 0) == -1 ? -1 : 0;
+		return complete(self, &notified, 0, NULL) == -1 ? -1 : 0;
 	PyErr_SetString(PyExc_RuntimeError, "Future in unexpected state");
 	return -1;
 }
@@ -289,7 +294,7 @@ static int take_in(struct core_future *self, int by_waiter)
 	if (rc < 0)
 		return -1;
 	outcome = (struct outcome){ rc, result, exception };
-	rc = complete(self, &outcome, by_waiter);
+	rc = complete(self, &outcome, by_waiter, NULL);
 	Py_XDECREF(result);
 	Py_XDECREF(exception);
 	return rc;
@@ -477,7 +482,7 @@ static int cancel(struct core_future *self)
 	rc = self->drive ? self->drive->cancel((PyObject *)self) : 1;
 	if (rc <= 0)
 		return rc ? -1 : CORE_RUNNING;
-	if (complete(self, &outcome, 0) == -1)
+	if (complete(self, &outcome, 0, NULL) == -1)
 		return -1;
 	return state_of(self);
 }
@@ -504,12 +509,12 @@ static PyObject *future_set_running(PyObject *op, PyObject *unused)
 
 static PyObject *future_set_result(PyObject *op, PyObject *value)
 {
-	return core_future_set_result(op, value) ? NULL : Py_NewRef(Py_None);
+	return core_future_set_result(op, value, NULL) ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *future_set_exception(PyObject *op, PyObject *exception)
 {
-	return core_future_set_exception(op, exception) ? NULL : Py_NewRef(Py_None);
+	return core_future_set_exception(op, exception, NULL) ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *future_settle(PyObject *op, PyObject *unused)

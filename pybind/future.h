@@ -35,6 +35,8 @@ enum core_future_state {
 	CORE_FINISHED,
 };
 
+struct core_rest;
+
 /* How a driven future gets its outcome.  Any thread may call these at any time;
  * each gets the future. */
 struct core_drive {
@@ -83,9 +85,11 @@ PyObject *core_future_new(PyTypeObject *type);
 int core_future_set_running(PyObject *op);
 
 /* After the call: completes the future, wakes who waits, and calls the callbacks.
- * 0, or -1 with an exception (InvalidStateError if it is complete). */
-int core_future_set_result(PyObject *op, PyObject *value);
-int core_future_set_exception(PyObject *op, PyObject *exception);
+ * 0, or -1 with an exception (InvalidStateError if it is complete).  `rest`: where
+ * the calling thread, having nothing else to do, looks for work next; it says so
+ * (core_rest_soon) unless Python is to be called here.  Or NULL. */
+int core_future_set_result(PyObject *op, PyObject *value, struct core_rest *rest);
+int core_future_set_exception(PyObject *op, PyObject *exception, struct core_rest *rest);
 
 /* A driven future whose outcome is there: by the thread that was told to watch
  * it.  0 (also if it is complete already), or -1 with an exception. */
