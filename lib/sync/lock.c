@@ -287,13 +287,7 @@ int ft_lock_held(const struct ft_lock *lock)
 
 int ft_lock_mine(const struct ft_lock *lock)
 {
-	if (!lock)
-		return 0;
-
-	/* Who never registered holds no shared lock. */
-	uint32_t me = ft__flags_shared(lock->flags) ? ft__self_tls.owner : ft__thread_number();
-
-	return me && owner_of(ft__load32_relaxed(&lock->word)) == me;
+	return lock && ft__lock_mine(lock);
 }
 
 pid_t ft_lock_died(const struct ft_lock *lock)

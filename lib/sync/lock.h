@@ -6,6 +6,7 @@
 #include <freethreading/lock.h>
 
 #include "mem/slot.h"
+#include "os/atomic.h"
 
 /* How often a sleeper looks whether an owner that could not be noted lives. */
 #define FT_LOCK_RECHECK_NS INT64_C(50000000)
@@ -19,6 +20,16 @@ static inline uint32_t ft__thread_number(void)
 	uint32_t number = ft__self_tls.number;
 
 	return FT__LIKELY(number) ? number : ft__thread_number_new();
+}
+
+/* As ft_lock_mine. */
+static inline bool ft__lock_mine(const struct ft_lock *lock)
+{
+	const struct ft__self *self = &ft__self_tls;
+	/* Who never registered holds no shared lock, who has no number no other. */
+	uint32_t me = lock->flags & FT_SHARED ? self->owner : self->number;
+
+	return me && (ft__load32_relaxed(&lock->word) & FT_LOCK_OWNER_MASK) == me;
 }
 
 /* For objects with a lock inside: the caller is registered, and has noted the

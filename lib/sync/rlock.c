@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "sync/lock.h"
+
 int ft_rlock_init(struct ft_rlock *rlock, uint32_t flags)
 {
 	if (!rlock || (flags & FT_LOCK_UNOWNED))
@@ -38,7 +40,7 @@ int ft_rlock_acquire(struct ft_rlock *rlock, ft_deadline deadline)
 {
 	if (!rlock)
 		return -EINVAL;
-	if (!ft_lock_mine(&rlock->lock))
+	if (FT__LIKELY(!ft__lock_mine(&rlock->lock)))
 		return ft__rlock_restore(rlock, 1, deadline);
 	if (rlock->depth == UINT32_MAX)
 		return -EAGAIN;
@@ -50,7 +52,7 @@ int ft_rlock_release(struct ft_rlock *rlock)
 {
 	if (!rlock)
 		return -EINVAL;
-	if (!ft_lock_mine(&rlock->lock))
+	if (!ft__lock_mine(&rlock->lock))
 		return -EPERM;
 	if (rlock->depth > 1) {
 		rlock->depth--;

@@ -136,14 +136,10 @@ static bool take(struct ft_semaphore *semaphore)
 	return false;
 }
 
-int ft_semaphore_acquire(struct ft_semaphore *semaphore, ft_deadline deadline)
+static FT__COLD int acquire_slowly(struct ft_semaphore *semaphore, ft_deadline deadline)
 {
 	struct visit visit;
 	bool slept = false;
-
-	if (!semaphore)
-		return -EINVAL;
-
 	int rc = begin(&visit, semaphore);
 
 	if (rc != 0 || take(semaphore))
@@ -161,6 +157,19 @@ int ft_semaphore_acquire(struct ft_semaphore *semaphore, ft_deadline deadline)
 	return rc;
 }
 
+/* Whoever has never come here before is asked who it is. */
+static bool known(const struct ft_semaphore *semaphore)
+{
+	return FT__LIKELY(!ft__flags_shared(semaphore->flags) || ft__self_tls.owner);
+}
+
+int ft_semaphore_acquire(struct ft_semaphore *semaphore, ft_deadline deadline)
+{
+	if (FT__UNLIKELY(!semaphore))
+		return -EINVAL;
+	return known(semaphore) && take(semaphore) ? 0 : acquire_slowly(semaphore, deadline);
+}
+
 /* ---- releasing --------------------------------------------------------- */
 
 /* Wakes as many as there are units to take; drops WAITERS if nobody was there.
@@ -171,15 +180,11 @@ static void pay(struct ft_semaphore *semaphore, uint32_t left, uint32_t n)
 		ft__cas32_release(&semaphore->word, &left, value(left));
 }
 
-int ft_semaphore_release(struct ft_semaphore *semaphore, uint32_t n)
+static FT__COLD int release_slowly(struct ft_semaphore *semaphore, uint32_t n)
 {
 	struct visit visit;
-	uint32_t seen;
-
-	if (!semaphore || !n)
-		return -EINVAL;
-
 	int rc = begin(&visit, semaphore);
+	uint32_t seen;
 
 	if (rc != 0)
 		return rc;
@@ -197,6 +202,20 @@ int ft_semaphore_release(struct ft_semaphore *semaphore, uint32_t n)
 		pay(semaphore, seen + n, n);
 	end(&visit);
 	return rc;
+}
+
+int ft_semaphore_release(struct ft_semaphore *semaphore, uint32_t n)
+{
+	if (FT__UNLIKELY(!semaphore || !n))
+		return -EINVAL;
+
+	uint32_t seen = ft__load32_relaxed(&semaphore->word);
+
+	/* Nobody waits, and there is room.  Release: as above. */
+	if (FT__LIKELY(known(semaphore) && seen < semaphore->max && n <= semaphore->max - seen) &&
+	    FT__LIKELY(ft__cas32_release(&semaphore->word, &seen, seen + n)))
+		return 0;
+	return release_slowly(semaphore, n);
 }
 
 uint32_t ft_semaphore_value(const struct ft_semaphore *semaphore)
