@@ -139,7 +139,15 @@ def main(known, hooks, main_later=False):
 
 
 def _world():
-    """What the core needs to run workers that nothing special is asked of."""
+    """What the core needs to run workers that nothing special is asked of; None where
+    CPython keeps it elsewhere: then they take the long way, which asks for less."""
+    try:
+        return _known_world()
+    except AttributeError:
+        return None
+
+
+def _known_world():
     current = process.current_process()
     return {
         "process": vars(process),

@@ -34,6 +34,26 @@ IMPORTED = """
             print(pool.map(math.sqrt, [1, 4, 9]))
 """
 
+# What the helper looks up to start workers quickly is CPython's own business.
+UNKNOWN = """
+    import _thread, atexit, sys
+    del _thread._count
+    from freethreading import Worker, WorkerPool
+    def work(name):
+        atexit.register(print, "exit", flush=True)
+        print("work", name, flush=True)
+        sys.exit(3)
+    def square(x):
+        return x * x
+    if __name__ == "__main__":
+        worker = Worker(target=work, args=("hard",))
+        worker.start()
+        worker.join()
+        print(worker.exitcode)
+        with WorkerPool(2) as pool:
+            print(pool.map(square, range(3)))
+"""
+
 BUSY = """
     import os, sys, time
     from freethreading import Worker, WorkerPool
@@ -56,6 +76,9 @@ class StartTest(TestCase):
         for how in ("script", "module"):
             with self.subTest(how):
                 self.assertEqual(self.assertRuns(POOL, how=how), "[0, 1, 4, 9, 16]\n")
+
+    def test_a_cpython_that_keeps_things_elsewhere(self):
+        self.assertEqual(self.assertRuns(UNKNOWN), "work hard\nexit\n3\n[0, 1, 4]\n")
 
     def test_zipapp(self):
         self.assertEqual(self.assertRuns(POOL, how="zipapp"), "[0, 1, 4, 9, 16]\n")
