@@ -51,12 +51,12 @@ void ft__lifeline_forget(void)
 
 /* Registering comes before looking: a parent that is gone by then is seen by
  * the look, one that goes later makes the kernel kill us. */
-static int tie(int fd)
+static int tie(int fd, pid_t pid)
 {
 	char byte;
 	int flags = fcntl(fd, F_GETFL);
 
-	if (flags < 0 || fcntl(fd, F_SETOWN, getpid()) || fcntl(fd, F_SETSIG, SIGKILL) ||
+	if (flags < 0 || fcntl(fd, F_SETOWN, pid) || fcntl(fd, F_SETSIG, SIGKILL) ||
 	    fcntl(fd, F_SETFL, flags | O_ASYNC))
 		return -errno;
 	return read(fd, &byte, 1) == 0 ? -ESRCH : 0;
@@ -77,11 +77,14 @@ void ft__lifeline_lay(void)
 	lifeline.next = open_anew(lifeline.above);
 }
 
-void ft__lifeline_laid(void)
+int ft__lifeline_laid(pid_t worker)
 {
+	int rc = worker > 0 && lifeline.next >= 0 ? tie(lifeline.next, worker) : 0;
+
 	if (lifeline.next >= 0)
 		close(lifeline.next);
 	lifeline.next = -1;
+	return rc;
 }
 
 int ft__lifeline_arm(bool sibling)
@@ -90,7 +93,7 @@ int ft__lifeline_arm(bool sibling)
 
 	if (fd < 0)
 		fd = open_anew(sibling ? lifeline.above : lifeline.read);
-	rc = fd < 0 ? fd : tie(fd);
+	rc = fd < 0 ? fd : tie(fd, getpid());
 	if (lifeline.read >= 0)
 		close(lifeline.read);
 	if (lifeline.above >= 0)

@@ -12,6 +12,7 @@
 #define FT_WORK_LIFELINE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 /* Makes this process's pipe.  0 or -errno. */
 int ft__lifeline_ready(void);
@@ -26,7 +27,10 @@ void ft__lifeline_forget(void);
 /* In a helper, before it clones a worker, and after that: opens the worker's read end
  * for it, since a new process is slow at its first look into /proc. */
 void ft__lifeline_lay(void);
-void ft__lifeline_laid(void);
+/* Ties it to the worker, which may be stopped before it does so itself; it holds
+ * whatever becomes of the helper, since the two share it.  0: there is no worker.
+ * -ESRCH: the program is gone, and so must the worker be. */
+int ft__lifeline_laid(pid_t worker);
 
 /* In a new worker: ties it to the process that started it.  `sibling`: made by
  * a helper, whose own lifeline leads to that process.  0; -ESRCH: it is gone

@@ -13,6 +13,7 @@
 #include "mem/arena.h"
 #include "os/affinity.h"
 #include "os/clone.h"
+#include "os/pidfd.h"
 #include "os/point.h"
 #include "os/sigmask.h"
 #include "sync/bell.h"
@@ -217,7 +218,8 @@ static int serve_one(const struct helper *helper, struct ft__spawn_request *requ
 	FT__POINT();
 	if (!rc && !child.pid)
 		be_worker(helper, request);
-	ft__lifeline_laid();
+	if (ft__lifeline_laid(rc ? 0 : child.pid) == -ESRCH)
+		ft__pidfd_signal(child.pidfd, SIGKILL);
 	ft__imprint_cloned();
 	if (hooks && hooks->parent)
 		hooks->parent(hooks->ctx);
