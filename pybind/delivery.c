@@ -194,12 +194,22 @@ static PyObject *open_column(struct core_delivery *delivery, char tag)
 	return sequence;
 }
 
+/* first, step, count: is the last one a number of 64 bits, too? */
+static int is_range(const int64_t *words)
+{
+	int64_t steps = words[2] > 0 ? words[2] - 1 : 0, last;
+
+	return words[2] >= 0 && words[2] <= INT32_MAX &&
+	       !__builtin_mul_overflow(words[1], steps, &last) &&
+	       !__builtin_add_overflow(words[0], last, &last);
+}
+
 static PyObject *open_range(struct core_delivery *delivery)
 {
 	PyObject *tuple, *item;
 	int64_t words[3];
 
-	if (take_word(delivery, words, sizeof(words)) || words[2] < 0 || words[2] > INT32_MAX)
+	if (!delivery->ranges || take_word(delivery, words, sizeof(words)) || !is_range(words))
 		return raise_damaged();
 	tuple = PyTuple_New((Py_ssize_t)words[2]);
 	for (Py_ssize_t i = 0; tuple && i < words[2]; i++) {

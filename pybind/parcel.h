@@ -63,6 +63,7 @@ struct core_delivery {
 	 * ft_block_free; NULL if it can't be had: then buffers are copied. */
 	void *(*take)(void *ctx);
 	void *ctx;
+	int ranges; /* those may come: a few bytes that stand for any number of items */
 };
 
 /* The next object, or NULL with what unpickling raised, or ValueError. */

@@ -161,7 +161,7 @@ static PyObject *perform(struct core_seat *self, const struct helpers *helpers)
 {
 	uint64_t code = ft_task_code(self->task);
 	int kind = (int)(code & ((1 << CORE_KIND_BITS) - 1));
-	struct core_delivery delivery = { .take = take, .ctx = self->task };
+	struct core_delivery delivery = { .take = take, .ctx = self->task, .ranges = 1 };
 	PyObject *function = NULL, *object, *value;
 
 	delivery.start = delivery.data = ft_task_arg(self->task, &delivery.size);
