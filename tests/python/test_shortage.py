@@ -2,6 +2,7 @@
 """Too little of everything: an error that says what is short, nothing lost, and
 all works again when the shortage ends."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import unittest
 
 os.environ["FT_BACKEND"] = "processes"
 
-from support import LIMIT, TestCase
+from support import LIMIT, TestCase, eventually
 
 COMMON = """
     import ctypes, errno, gc, os, resource, sys, time
@@ -53,6 +54,53 @@ COMMON = """
                 assert worker.exitcode == -9, worker.exitcode
         raise AssertionError("there was no shortage")
 """
+
+#: What a memory control group is called, and its limits, in both versions.
+GROUPS = {
+    "/sys/fs/cgroup": ("memory.max", "memory.swap.max"),
+    "/sys/fs/cgroup/memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+}
+GROUP_MEMORY = 192 << 20
+
+
+def write_limit(folder, name, value):
+    """Into a file that is there already, as it is in a control group."""
+    fd = os.open(os.path.join(folder, name), os.O_WRONLY)
+    try:
+        os.write(fd, b"%d" % value)
+    finally:
+        os.close(fd)
+
+
+def make_group():
+    """A control group with little memory and no swap; None if we may not have one."""
+    for root, (memory, swap) in GROUPS.items():
+        folder = os.path.join(root, f"ft-test-{os.getpid()}")
+        try:
+            os.mkdir(folder)
+        except OSError:
+            continue
+        try:
+            write_limit(folder, memory, GROUP_MEMORY)
+        except OSError:
+            os.rmdir(folder)
+            continue
+        # The first version counts memory and swap together; there may be none.
+        with contextlib.suppress(OSError):
+            write_limit(folder, swap, 0 if swap == "memory.swap.max" else GROUP_MEMORY)
+        return folder
+    return None
+
+
+def remove_group(folder):
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
 
 MAIN = """
     if __name__ == "__main__":
@@ -215,6 +263,72 @@ class ShortageTest(TestCase):
         resource.setrlimit(resource.RLIMIT_FSIZE, (200 << 20, hard))
         whole()
 """
+        )
+
+    GREEDY = """
+    def fill(megabytes):
+        # The OOM killer takes the largest; this says that it may be this one.
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+        pages = []
+        for _ in range(megabytes):
+            pages.append(b"x" * (1 << 20))
+        return len(pages)
+
+    def main():
+        with WorkerPool(2) as pool, WorkerPoolExecutor(2) as executor:
+            for turn in range(3):
+                calm = [pool.apply_async(square, (x,)) for x in range(40)]
+                greedy = pool.apply_async(fill, (400,))
+                future = executor.submit(fill, 400)
+                for failed in (lambda: greedy.get(60), lambda: future.result(60)):
+                    try:
+                        failed()
+                        raise AssertionError("there was no shortage")
+                    except DEATH as error:
+                        check(error)
+                assert [r.get(60) for r in calm] == [x * x for x in range(40)]
+                assert pool.apply(fill, (3,)) == 3
+                assert executor.submit(square, 7).result(60) == 49
+        whole()
+"""
+
+    def test_memory_of_a_group(self):
+        """The OOM killer takes a worker: its task alone fails, and says so."""
+        group = make_group()
+        if not group:
+            self.limited_memory()
+            return
+        join = f'echo $$ >{group}/cgroup.procs && exec "$@"'
+        try:
+            self.assertWhole(
+                """
+    from freethreading import WorkerDiedError as DEATH
+
+    def check(error):
+        assert error.signal == 9 and "while it ran task" in str(error), error
+"""
+                + self.GREEDY,
+                ["sh", "-c", join, "sh"],
+            )
+        finally:
+            self.assertTrue(eventually(lambda: remove_group(group)))
+
+    def limited_memory(self):
+        """Where there are no such groups for us: workers that get no memory."""
+        print("no control group for memory: RLIMIT_DATA in workers instead", file=sys.stderr)
+        self.assertWhole(
+            """
+    DEATH = MemoryError
+
+    def check(error):
+        pass
+"""
+            + self.GREEDY.replace(
+                "pages = []",
+                "pages = []\n        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]"
+                "\n        resource.setrlimit(resource.RLIMIT_DATA, (150 << 20, hard))",
+            )
         )
 
     def test_no_shared_memory_folder(self):
