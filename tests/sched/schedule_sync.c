@@ -1,21 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The code of lib/sync under a scheduler that decides every step (sched.h): in
- * so many random ways, and in all ways with few changes for small cases, deaths
- * included.  A failure names its seed; FT_SEED=that NAME plays it again, FT_TRACE=1 says
- * each step.
- */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+/* The code of lib/sync under a scheduler that decides every step: see scene.h. */
+#include "scene.h"
 
-#include "sched.h"
-
-#include <cmocka.h>
-
-#include <freethreading.h>
-
-#define RUNS 20000 /* in make check, of each scenario */
 #define NOBODY (-1)
 
 struct stage {
@@ -25,8 +11,15 @@ struct stage {
 	struct ft_condition condition;
 	struct ft_barrier barrier;
 	struct ft_queue queue;
+	struct ft_rlock rlock;
+	struct ft_simple_queue simple;
 };
 static struct stage *stage; /* in the arena */
+
+static void set_stage(void *block)
+{
+	stage = block;
+}
 
 /* What the test itself knows; no step lies between a change and a look. */
 static struct {
@@ -38,44 +31,6 @@ static struct {
 	uint32_t next[PLAYERS]; /* of each producer, what comes next */
 	uint32_t got;
 } truth;
-
-struct scenario {
-	const char *name;
-	int players;
-	void (*plays[PLAYERS])(int me);
-	void (*begin)(void);
-	bool (*stuck)(void);      /* everybody sleeps: rightly? */
-	const char *(*end)(void); /* NULL, or what is wrong afterwards */
-	uint32_t mortal;
-	uint32_t steps;           /* about so many; const, as seeds depend on it */
-	uint32_t flags;
-};
-static const struct scenario *scene;
-
-static bool somebody_died(void)
-{
-	for (int i = 0; i < scene->players; i++)
-		if (sched.players[i].condition == DEAD)
-			return true;
-	return false;
-}
-
-static bool never(void)
-{
-	return false;
-}
-
-static void insist(bool so, const char *what)
-{
-	if (!so)
-		give_up(what);
-}
-
-/* Mostly for ever; now and then a deadline that may come. */
-static ft_deadline some_deadline(void)
-{
-	return sched_random(4) ? FT_FOREVER : ft_after(1000 * (1 + sched_random(100)));
-}
 
 /* ---- lock ---- */
 
@@ -114,6 +69,41 @@ static void play_lock(int me)
 static const char *end_lock(void)
 {
 	uint32_t word = stage->lock.word & ~FT_LOCK_WAITERS;
+
+	return word && !somebody_died() ? "still held" : NULL;
+}
+
+/* ---- rlock ---- */
+
+static void begin_rlock(void)
+{
+	truth.holder = NOBODY;
+	REQUIRE(ft_rlock_init(&stage->rlock, scene->flags) == 0);
+}
+
+static void play_rlock(int me)
+{
+	int rc = ft_rlock_acquire(&stage->rlock, some_deadline());
+
+	if (rc == -ETIMEDOUT)
+		return;
+	insist(rc == 0 || rc == -EOWNERDEAD, "acquire failed");
+	insist(ft_rlock_depth(&stage->rlock) == 1, "not taken once");
+	insist(ft_rlock_acquire(&stage->rlock, FT_NOW) == 0, "not ours to take again");
+	own_it(me, rc);
+	insist(ft_rlock_release(&stage->rlock) == 0 && ft_rlock_mine(&stage->rlock),
+	       "the first release was the last");
+	truth.holder = me;
+	step(NULL, 0);
+	insist(truth.holder == me, "somebody else has the lock");
+	truth.holder = NOBODY;
+	insist(ft_rlock_release(&stage->rlock) == 0, "release failed");
+	insist(ft_rlock_release(&stage->rlock) == -EPERM, "released twice");
+}
+
+static const char *end_rlock(void)
+{
+	uint32_t word = stage->rlock.lock.word & ~FT_LOCK_WAITERS;
 
 	return word && !somebody_died() ? "still held" : NULL;
 }
@@ -385,15 +375,56 @@ static const char *end_queue(void)
 	return size || truth.got != all ? "items were lost" : NULL;
 }
 
-static const char *nothing(void)
+/* ---- simple queue ---- */
+
+static void begin_simple(void)
 {
-	return NULL;
+	memset(truth.next, 0, sizeof(truth.next));
+	truth.got = 0;
+	REQUIRE(ft_simple_queue_init(&stage->simple, FT_SHARED) == 0);
 }
 
-#define SCENE(name, n, begin, stuck, end, mortal, steps, flags, ...)                     \
-	{                                                                                \
-		name, n, { __VA_ARGS__ }, begin, stuck, end, mortal, steps, flags        \
+static void play_simple_put(int me)
+{
+	for (uint32_t n = 0; n < ITEMS; n++) {
+		uint32_t item = (uint32_t)me << 8 | n;
+
+		insist(ft_simple_queue_put(&stage->simple, &item, sizeof(item)) == 0, "put failed");
 	}
+}
+
+/* Alone: what one producer puts comes in its order. */
+static void play_simple_get(int me)
+{
+	(void)me;
+	for (uint32_t n = 0; n < 2 * ITEMS; n++) {
+		uint32_t item, from;
+		void *block;
+		size_t size;
+		int rc = ft_simple_queue_get(&stage->simple, &block, &size, FT_FOREVER);
+
+		insist(rc == 0 && size == sizeof(item), "get failed");
+		memcpy(&item, block, sizeof(item));
+		from = item >> 8;
+		insist(from < PLAYERS && (item & 0xff) == truth.next[from], "out of order");
+		truth.next[from]++;
+		truth.got |= UINT32_C(1) << (from * ITEMS + (item & 0xff));
+		insist(ft_block_free(block) == 0, "not ours");
+	}
+}
+
+static bool stuck_simple(void)
+{
+	return stage->simple.queue.size == 0 && somebody_died();
+}
+
+static const char *end_simple(void)
+{
+	uint32_t all = (UINT32_C(1) << 2 * ITEMS) - 1;
+
+	REQUIRE(ft_simple_queue_destroy(&stage->simple) == 0);
+	return !somebody_died() && truth.got != all ? "items were lost" : NULL;
+}
 
 static const struct scenario scenarios[] = {
 	SCENE("lock", 3, begin_lock, never, end_lock, 7, 150, FT_SHARED, play_lock, play_lock,
@@ -415,6 +446,10 @@ static const struct scenario scenarios[] = {
 	      play_barrier, play_barrier, play_barrier),
 	SCENE("queue", 4, begin_queue, stuck_queue, end_queue, 15, 1700, FT_SHARED, play_queue_put,
 	      play_queue_put, play_queue_get, play_queue_get),
+	SCENE("rlock", 3, begin_rlock, never, end_rlock, 7, 120, FT_SHARED, play_rlock, play_rlock,
+	      play_rlock),
+	SCENE("simple-queue", 3, begin_simple, stuck_simple, end_simple, 7, 900, FT_SHARED,
+	      play_simple_put, play_simple_put, play_simple_get),
 };
 #define SCENES (sizeof(scenarios) / sizeof(scenarios[0]))
 
@@ -432,228 +467,17 @@ static const struct scenario small[] = {
 };
 #define SMALL (sizeof(small) / sizeof(small[0]))
 
-/* ---- runs ---- */
-
-/* A seed with this bit is a number in the list of all plans. */
-#define LISTED (UINT64_C(1) << 62)
-#define ORDERS 8 /* of priorities, and of what else is random */
-
-static uint64_t listed_plans(void)
-{
-	return (uint64_t)scene->steps * scene->steps * 2 * ORDERS;
-}
-
-static struct plan listed_plan(uint64_t number)
-{
-	uint32_t first = (uint32_t)(number % scene->steps);
-	uint32_t second = (uint32_t)(number / scene->steps % scene->steps);
-	bool kill = number / scene->steps / scene->steps % 2;
-
-	return (struct plan){
-		.seed = number / scene->steps / scene->steps / 2,
-		.mortal = scene->mortal,
-		.changes = kill ? 1 : 2,
-		.change_at = { 1 + first, 1 + second },
-		.kills = kill,
-		.kill_at = { 1 + second },
-	};
-}
-
-/* All of it from the seed, so that the seed is enough. */
-static struct plan plan_of(uint64_t seed, enum mutant mutant)
-{
-	if (seed & LISTED)
-		return listed_plan(seed & ~LISTED);
-
-	struct plan plan = { .seed = seed, .mortal = scene->mortal, .mutant = mutant };
-
-	sched.random = seed * UINT64_C(0x9e3779b97f4a7c15);
-	sched_random(2);
-	plan.changes = (int)sched_random(4);
-	plan.walk = sched_random(4) == 0;
-	plan.kills = scene->mortal ? (int)sched_random(3) : 0;
-	for (int i = 0; i < plan.changes; i++)
-		plan.change_at[i] = 1 + sched_random(scene->steps);
-	for (int i = 0; i < plan.kills; i++)
-		plan.kill_at[i] = 1 + sched_random(scene->steps);
-	return plan;
-}
-
-static const char *play_once(const struct plan *plan)
-{
-	scene->begin();
-
-	const char *failure = sched_run(plan, scene->players, scene->plays, scene->stuck);
-
-	return failure ? failure : scene->end();
-}
-
-static void complain(uint64_t seed, const char *failure)
-{
-	static const char *const names[] = { "absent", "ready", "asleep", "over", "dead" };
-
-	print_error("%s: %s at step %u: FT_SEED=%llu\n", scene->name, failure, sched.steps,
-		    (unsigned long long)seed);
-	for (int i = 0; i < scene->players; i++)
-		print_error("    player %d: %s\n", i, names[sched.players[i].condition]);
-}
-
-/* Shared by fork: what the runs of a scenario came to. */
-struct sum {
-	uint64_t runs, deaths, steps, failed; /* failed: a seed, or 0 */
-	uint32_t most;
-};
-static struct sum *sum;
-
-/* Runs follow each other in one process, and each finds slots and blocks as the
- * last one left them: a batch begins with nothing, so that it can be repeated. */
-#define BATCH 1000
-
-struct batch {
-	uint64_t from, to; /* seeds */
-	enum mutant mutant;
-};
-
-static void set_the_stage(void)
-{
-	void *block;
-
-	alarm(CHILD_SECONDS);
-	REQUIRE(ft__process() != 0 && ft_block_alloc(sizeof(*stage), &block) == 0);
-	stage = block;
-	memset(stage, 0, sizeof(*stage));
-}
-
-static bool play_seed(uint64_t seed, enum mutant mutant)
-{
-	struct plan plan = plan_of(seed, mutant);
-	const char *failure = play_once(&plan);
-
-	sum->runs++;
-	sum->steps += sched.steps;
-	if (sched.steps > sum->most)
-		sum->most = sched.steps;
-	if (!failure)
-		return true;
-	sum->failed = seed;
-	if (mutant == SOUND)
-		complain(seed, failure);
-	return false;
-}
-
-static int play_batch(void *arg)
-{
-	const struct batch *batch = arg;
-	struct ft_arena_info before, after;
-
-	set_the_stage();
-	ft_arena_info(&before);
-	for (uint64_t seed = batch->from; seed < batch->to; seed++) {
-		sched.trace = seed + 1 == batch->to && getenv("FT_TRACE");
-		if (!play_seed(seed, batch->mutant))
-			return 1;
-	}
-	ft_arena_info(&after);
-	REQUIRE(after.blocks == before.blocks && ft_arena_check(NULL) == 0);
-	sum->deaths += sched.deaths;
-	return 0;
-}
-
-static bool play_all(uint64_t from, uint64_t to, enum mutant mutant)
-{
-	memset(sum, 0, sizeof(*sum));
-	for (uint64_t at = from; at < to; at += BATCH) {
-		struct batch batch = { at, at + BATCH < to ? at + BATCH : to, mutant };
-
-		if (child_run(play_batch, &batch) != 0)
-			return false;
-	}
-	return true;
-}
-
-static void replay(const char *text)
-{
-	uint64_t seed = strtoull(text, NULL, 0);
-
-	assert_true(play_all(seed / BATCH * BATCH, seed + 1, SOUND));
-}
-
-static void report(void)
-{
-	print_message("%-12s %8lu runs, %7lu deaths, %5.1f million steps, %u at most\n",
-		      scene->name, (unsigned long)sum->runs, (unsigned long)sum->deaths,
-		      (double)sum->steps / 1e6, sum->most);
-}
-
-/* What a kernel may not do: each of it must be seen by some scenario. */
-static void mutant_test(void **state)
-{
-	static const char *const names[MUTANTS] = {
-		"", "wakes one less", "loses a wake", "sleeps blindly", "stores late",
-		"does not settle",
-	};
-
-	(void)state;
-	for (enum mutant mutant = SOUND + 1; mutant < MUTANTS; mutant++) {
-		bool sound = true;
-
-		for (size_t i = 0; i < SCENES && sound; i++) {
-			scene = &scenarios[i];
-			sound = play_all(0, 5 * BATCH, mutant);
-		}
-		if (sound || !sum->failed)
-			fail_msg("a kernel that %s was not noticed", names[mutant]);
-		print_message("a kernel that %s: seen by %s, seed %lu\n", names[mutant], scene->name,
-			      (unsigned long)sum->failed);
-	}
-}
-
-static void small_test(void **state)
-{
-	scene = *state;
-	assert_true(play_all(LISTED, LISTED + listed_plans(), SOUND));
-	report();
-}
-
-static void scenario_test(void **state)
-{
-	const char *seed = getenv("FT_SEED");
-
-	scene = *state;
-	if (seed) {
-		replay(seed);
-		return;
-	}
-	assert_true(play_all(0, (uint64_t)RUNS * effort(50), SOUND));
-	report();
-}
-
-static size_t add(struct CMUnitTest *test, const struct scenario *scenario, const char *wanted,
-		  CMUnitTestFunction run)
-{
-	if (wanted && strcmp(wanted, scenario->name))
-		return 0;
-	*test = (struct CMUnitTest){ .name = scenario->name,
-				     .test_func = run,
-				     .initial_state = (void *)scenario };
-	return 1;
-}
-
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[SCENES + SMALL + 1];
-	const char *wanted = argc > 1 ? argv[1] : NULL;
-	size_t used = 0;
+	static const struct play_list plays = {
+		.scenes = scenarios,
+		.scenes_count = SCENES,
+		.small = small,
+		.small_count = SMALL,
+		.stage_size = sizeof(struct stage),
+		.stage = set_stage,
+		.kernels = true,
+	};
 
-	sum = mmap(NULL, sizeof(*sum), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (sum == MAP_FAILED)
-		return 1;
-	for (size_t i = 0; i < SCENES; i++)
-		used += add(&tests[used], &scenarios[i], wanted, scenario_test);
-	for (size_t i = 0; i < SMALL; i++)
-		used += add(&tests[used], &small[i], wanted,
-			    getenv("FT_SEED") ? scenario_test : small_test);
-	if (!wanted)
-		tests[used++] = (struct CMUnitTest)cmocka_unit_test(mutant_test);
-	return _cmocka_run_group_tests("schedule_sync", tests, used, NULL, NULL);
+	return play(&plays, argc, argv);
 }
