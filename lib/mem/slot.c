@@ -174,6 +174,7 @@ static void fill(struct ft__slot *slot, pid_t pid, pid_t tid, const char *name)
 	ft__store32_relaxed(&slot->mail, 0);
 	memset(slot->name, 0, sizeof(slot->name));
 	memcpy(slot->name, name, strnlen(name, sizeof(slot->name) - 1));
+	FT__POINT();
 }
 
 /* RESERVED -> LIVE, for ourselves. */
@@ -333,6 +334,7 @@ int ft__slot_adopt(uint32_t owner)
 		return -ESTALE;
 	slot->pid = getpid();
 	slot->tid = slot->pid;
+	FT__POINT();
 	if (!come_alive(owner, process_of(seen), owner))
 		return -ESTALE;
 	ft__store32_seq_cst(&process_owner, owner);

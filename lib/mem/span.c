@@ -210,6 +210,7 @@ static void make_blocks(uint64_t index, uint32_t class, uint32_t generation)
 
 	for (uint64_t at = size; at < FT__SPAN; at += size)
 		memset(ft__span_data(index) + at, 0, sizeof(struct ft__block));
+	FT__POINT();
 
 	struct ft__block *first = (struct ft__block *)ft__span_data(index);
 

@@ -2,8 +2,9 @@
 /*
  * Points where a test may let another thread run, or kill this process:
  * nothing in a normal build; with --enable-points a call to the hook that a
- * test installed.  Every store to shared pages goes through lib/os/atomic.h,
- * which marks a point before and after it.  Floor 0.
+ * test installed.  Stores to shared pages go through lib/os/atomic.h, which marks
+ * a point before and after each; plain ones, of what nobody reads before a commit,
+ * have a point where they end.  Floor 0.
  */
 #ifndef FT_OS_POINT_H
 #define FT_OS_POINT_H

@@ -103,6 +103,7 @@ static int reply_give(struct ft_task *task, void *payload, size_t size)
 		return -EINVAL;
 	}
 	cell->result_size = size;
+	FT__POINT();
 	task->replied = true;
 	return 0;
 }
@@ -117,6 +118,7 @@ int ft_task_reply(struct ft_task *task, const void *data, size_t size)
 		if (size)
 			memcpy(task->cell->small_result, data, size);
 		task->cell->result_size = size;
+		FT__POINT();
 		task->replied = true;
 		return 0;
 	}
@@ -150,6 +152,7 @@ int ft_task_end(struct ft_task *task, int status)
 	uint64_t ref = task->ref;
 
 	task->cell->status = status;
+	FT__POINT();
 	/* Release, with the collector's acquire: the result is there. */
 	ft__store64_release(&task->cell->state, ft__task_word(FT__TASK_DONE, seat->index, ref));
 	task->cell = NULL;

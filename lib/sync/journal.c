@@ -40,6 +40,7 @@ static void drop(struct ft__slot *slot, uint32_t i)
 		ft__journal_put(slot, i, slot->journal[last]);
 	ft__journal_put(slot, last, 0);
 	slot->noted = last;
+	FT__POINT();
 }
 
 /* Forgets locks that somebody else released, FT_LOCK_UNOWNED. */

@@ -50,6 +50,7 @@ int ft__mail_post(uint32_t owner, uint64_t letter, int pidfd)
 	if (ft__pidfd_dead(pidfd))
 		return -ESRCH;
 	slot->letter = letter;
+	FT__POINT();
 	/* Partner: the load in ft__mail_take, which then reads the letter. */
 	if (!ft__cas32_seq_cst(&slot->mail, &seen, posted))
 		return -ESRCH;
@@ -93,6 +94,7 @@ const struct ft__letter *ft__mail_take(uint32_t owner)
 		name[sizeof(name) - 1] = '\0';
 		prctl(PR_SET_NAME, name);
 		memcpy(slot->name, name, sizeof(name));
+		FT__POINT();
 		/* Partners: await_taken, take_back. */
 	} while (!ft__cas32_seq_cst(&slot->mail, &seen, TAKEN(owner)));
 	ft__futex_wake(&slot->mail, 1, true);
