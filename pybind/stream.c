@@ -244,14 +244,18 @@ static int await_room(struct core_stream *self)
 	}
 }
 
-/* False, with an exception: no memory. */
-static int feed_item(struct core_stream *self, PyObject *item)
+/* Hands over what was read.  False, with an exception: no memory. */
+static int feed_chunk(struct core_stream *self, struct core_row *held)
 {
-	int failed, helper;
+	PyObject *item = NULL;
+	int failed = 0, helper = held->first != held->last;
 
 	lock(self);
-	failed = core_row_push(&self->items, item);
-	helper = !failed && join(self);
+	while (!failed && held->first != held->last) {
+		item = core_row_pop(held);
+		failed = core_row_push(&self->items, item);
+	}
+	helper = helper && !failed && join(self);
 	unlock(self);
 	if (helper)
 		call_helper(self);
@@ -262,16 +266,38 @@ static int feed_item(struct core_stream *self, PyObject *item)
 	return 0;
 }
 
+/* Reads a chunk.  False: it was not a whole one, maybe with an exception. */
+static int read_chunk(struct core_stream *self, struct core_row *held)
+{
+	PyObject *item;
+
+	for (uint64_t i = 0; i < self->whole; i++) {
+		item = PyIter_Next(self->source);
+		if (!item)
+			return 0;
+		if (core_row_push(held, item)) {
+			Py_DECREF(item);
+			PyErr_NoMemory();
+			return 0;
+		}
+	}
+	return 1;
+}
+
 static PyObject *stream_feed(PyObject *op, PyObject *unused)
 {
 	struct core_stream *self = stream_of(op);
-	PyObject *item, *error;
+	struct core_row held = { 0 };
+	PyObject *error;
 	int wake;
 
 	(void)unused;
-	while (await_room(self) && (item = PyIter_Next(self->source)) && feed_item(self, item))
+	while (await_room(self) && read_chunk(self, &held) && feed_chunk(self, &held))
 		continue;
+	if (!PyErr_Occurred())
+		feed_chunk(self, &held);
 	error = error_now();
+	core_row_clear(&held);
 	lock(self);
 	source_ends(self, error);
 	wake = wake_wanted(self);
@@ -404,6 +430,7 @@ static void configure(struct core_stream *self, const struct core_stream_plan *p
 	self->single = plan->single;
 	self->persist = plan->persist;
 	self->chunk = plan->chunk < GRAB ? (uint64_t)plan->chunk : GRAB;
+	self->whole = (uint64_t)plan->chunk;
 	self->grows = !plan->window;
 	self->window = self->grows ? both * self->chunk : (uint64_t)plan->window;
 	if (self->grows && self->window < WINDOW_LEAST)

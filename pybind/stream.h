@@ -7,7 +7,9 @@
  * fast as it goes once somebody waits for the pool to end.
  * Built-in iterators that run no foreign code are read by the workers; any
  * other by a feeder, a thread of the stream's own, since they may block, or
- * wait for what the pool or the consumer does.
+ * wait for what the pool or the consumer does.  A feeder hands over whole chunks:
+ * if the iterable raises, what it gave for the chunk before is not called for, as
+ * multiprocessing has it.
  *
  * The stream is in the queue once for each worker that may help (`helpers`).
  * Who finds nothing to do leaves; whoever makes work calls helpers.
@@ -42,7 +44,8 @@ struct core_stream {
 	struct core_jobs *jobs;
 	PyObject *func, *iterable, *source;
 	int star, ordered, single, persist, fed_by_thread, grows;
-	uint64_t chunk;
+	uint64_t chunk; /* at a time to a worker */
+	uint64_t whole; /* at a time from a feeder */
 	struct core_stream *next, **link; /* in the queue's list, under its lock */
 	/* Under lock, never held while foreign code runs or a thread waits. */
 	struct ft_lock lock;

@@ -24,7 +24,7 @@ _REASONS = {
 }
 
 
-def serve(handle, initializer, initargs):
+def serve(handle, replies, initializer, initargs):
     """A pool worker's life.  Ctrl-C is for the program, which ends the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if initializer is not None:
@@ -36,7 +36,7 @@ def serve(handle, initializer, initargs):
             raise SystemExit(INIT_FAILED) from None
     seat = _core.Seat(handle)
     try:
-        seat.work(_task.raised, _task.send, _task.portable)
+        seat.work(replies.raised, replies.send, replies.portable)
     finally:
         seat.close()
 
@@ -44,9 +44,13 @@ def serve(handle, initializer, initargs):
 class ForkServerPoolWorker(_process.Process):
     """A worker of a WorkerPool, named as the standard library names it."""
 
+    replies = _task.PoolReplies
+
 
 class ForkServerProcess(_process.Process):
     """A worker of a WorkerPoolExecutor, named as the standard library names it."""
+
+    replies = _task.ExecutorReplies
 
 
 class Members:
@@ -54,7 +58,7 @@ class Members:
 
     def __init__(self, kind, initializer, initargs):
         self._kind = kind
-        self._serve = (initializer, initargs)
+        self._serve = (kind.replies, initializer, initargs)
         self._seats = {}
         self.broken = None
 

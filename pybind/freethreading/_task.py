@@ -38,17 +38,57 @@ def pack(kind, function, args, kwargs):
         raise _pickling.unpicklable("the task", error) from error
 
 
-def raised(error):
-    """In a worker: the reply of a call that raised."""
-    return _RAISED, pickle.dumps(portable(error), 5)
+class PoolReplies:
+    """In a worker of a pool: what it replies, in the words of multiprocessing.pool."""
 
+    _wrap = ExceptionWithTraceback
 
-def send(error, value):
-    """In a worker: the reply for a value that plain pickle refuses with an error."""
-    try:
-        return 0, _pickling.dumps(value)
-    except BaseException:
+    @classmethod
+    def raised(cls, error):
+        """The reply of a call that raised."""
+        return _RAISED, pickle.dumps(cls.portable(error), 5)
+
+    @classmethod
+    def send(cls, error, value):
+        """The reply for a value that plain pickle refuses with an error."""
+        try:
+            return 0, _pickling.dumps(value)
+        except BaseException:
+            return cls._unsendable(error, value)
+
+    @staticmethod
+    def _unsendable(error, value):
         return _UNSENDABLE, pickle.dumps((repr(error), _safe_repr(value)), 5)
+
+    @classmethod
+    def portable(cls, error):
+        """An exception in a form that is sure to arrive: itself with its traceback
+        as text, or, if it does not survive pickling, a description of it."""
+        wrapped = cls._wrap(error, error.__traceback__)
+        # The frames stay here; their locals could be anything.
+        error.__traceback__ = None
+        try:
+            pickle.loads(pickle.dumps(wrapped, 5))
+            return wrapped
+        except BaseException as reason:
+            lines = traceback.format_exception_only(type(error), error)
+            substitute = MaybeEncodingError(reason, "".join(lines).strip())
+            return _WithCause(substitute, wrapped.tb)
+
+
+class ExecutorReplies(PoolReplies):
+    """In a worker of an executor: the same in the words of concurrent.futures.process,
+    which is imported for these only."""
+
+    @staticmethod
+    def _wrap(error, trace):
+        from concurrent.futures.process import _ExceptionWithTraceback
+
+        return _ExceptionWithTraceback(error, trace)
+
+    @classmethod
+    def _unsendable(cls, error, value):
+        return cls.raised(error)
 
 
 def _safe_repr(value):
@@ -56,21 +96,6 @@ def _safe_repr(value):
         return repr(value)
     except BaseException as error:
         return f"<{type(value).__name__} object, whose repr() raises {type(error).__name__}>"
-
-
-def portable(error):
-    """An exception in a form that is sure to arrive: itself with its traceback
-    as text, or, if it does not survive pickling, a description of it."""
-    wrapped = ExceptionWithTraceback(error, error.__traceback__)
-    # The frames stay here; their locals could be anything.
-    error.__traceback__ = None
-    try:
-        pickle.loads(pickle.dumps(wrapped, 5))
-        return wrapped
-    except BaseException as reason:
-        lines = traceback.format_exception_only(type(error), error)
-        substitute = MaybeEncodingError(reason, "".join(lines).strip())
-        return _WithCause(substitute, wrapped.tb)
 
 
 class _WithCause:
