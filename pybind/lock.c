@@ -2,6 +2,7 @@
 #include "module.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "convert.h"
 #include "lock.h"
@@ -111,16 +112,58 @@ static PyObject *lock_exit(PyObject *op, PyObject *const *args, Py_ssize_t nargs
 	return lock_release(op, NULL);
 }
 
+/* The name of what module.function() returns. */
+static PyObject *name_of(const char *module, const char *function)
+{
+	PyObject *found = PyImport_ImportModule(module), *current, *name;
+
+	current = found ? PyObject_CallMethod(found, function, NULL) : NULL;
+	name = current ? PyObject_GetAttrString(current, "name") : NULL;
+	Py_XDECREF(found);
+	Py_XDECREF(current);
+	return name;
+}
+
+static PyObject *my_name(void)
+{
+	PyObject *process = name_of("multiprocessing.process", "current_process");
+	PyObject *thread = process ? name_of("threading", "current_thread") : NULL, *name = NULL;
+
+	if (thread && PyUnicode_Check(thread) &&
+	    PyUnicode_CompareWithASCIIString(thread, "MainThread") == 0)
+		name = Py_NewRef(process);
+	else if (thread)
+		name = PyUnicode_FromFormat("%S|%S", process, thread);
+	Py_XDECREF(process);
+	Py_XDECREF(thread);
+	return name;
+}
+
+PyObject *core_lock_owner_name(const struct ft_lock *lock)
+{
+	pid_t pid = ft_lock_owner(lock);
+
+	if (ft_lock_mine(lock))
+		return my_name();
+	if (!pid)
+		return PyUnicode_FromString("None");
+	return PyUnicode_FromString(pid == getpid() ? "SomeOtherThread" : "SomeOtherProcess");
+}
+
 static PyObject *lock_repr(PyObject *op)
 {
 	struct core_shared *self = (struct core_shared *)op;
-	const char *how = "gone";
+	PyObject *owner, *text;
 
-	if (core_shared_check(self) == 0)
-		how = ft_lock_held(self->block) ? "locked" : "unlocked";
 	if (self->threads)
-		return PyUnicode_FromFormat("<%s %s object at %p>", how, Py_TYPE(op)->tp_name, op);
-	return PyUnicode_FromFormat("<Lock(%s) at %p>", how, op);
+		return PyUnicode_FromFormat("<%s %s object at %p>",
+					    ft_lock_held(self->block) ? "locked" : "unlocked",
+					    Py_TYPE(op)->tp_name, op);
+	owner = core_shared_check(self) ? PyUnicode_FromString("gone") :
+					  core_lock_owner_name(self->block);
+	text = owner ? PyUnicode_FromFormat("<Lock(owner=%U)>", owner) : NULL;
+	Py_XDECREF(owner);
+	return text;
 }
 
 static PyObject *lock_reduce(PyObject *op, PyObject *unused)

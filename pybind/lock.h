@@ -13,4 +13,7 @@ PyObject *core_lock_drop(struct core_shared *lock);
 PyObject *core_rlock_take(struct core_shared *rlock, ft_deadline deadline);
 PyObject *core_rlock_drop(struct core_shared *rlock);
 
+/* Whose it is, in multiprocessing's words: a new string, or NULL. */
+PyObject *core_lock_owner_name(const struct ft_lock *lock);
+
 #endif

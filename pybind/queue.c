@@ -197,6 +197,10 @@ static PyObject *queue_empty(PyObject *op, PyObject *unused)
 	int rc = queue_check(op, &queue);
 
 	(void)unused;
+	if (atomic_load(&((struct core_queue *)op)->closed)) {
+		PyErr_SetString(PyExc_OSError, "this Queue is closed");
+		return NULL;
+	}
 	return rc ? core_raise(rc) : PyBool_FromLong(ft_queue_size(queue) == 0);
 }
 
@@ -306,7 +310,8 @@ static PyMethodDef queue_methods[] = {
 	  "get_nowait($self, /)\n--\n\nget(block=False)." },
 	{ "qsize", queue_qsize, METH_NOARGS,
 	  "qsize($self, /)\n--\n\nThe number of items, exact at some moment during the call." },
-	{ "empty", queue_empty, METH_NOARGS, "empty($self, /)\n--\n\nTrue if there is no item." },
+	{ "empty", queue_empty, METH_NOARGS,
+	  "empty($self, /)\n--\n\nTrue if there is no item; OSError after close()." },
 	{ "full", queue_full, METH_NOARGS,
 	  "full($self, /)\n--\n\n"
 	  "True if there are maxsize items; never for a queue without limit." },

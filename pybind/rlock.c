@@ -108,21 +108,33 @@ static PyObject *rlock_exit(PyObject *op, PyObject *const *args, Py_ssize_t narg
 	return core_rlock_drop((struct core_shared *)op);
 }
 
+/* Between processes. */
+static PyObject *shared_repr(const struct ft_rlock *rlock)
+{
+	unsigned long depth = ft_rlock_mine(rlock) ? ft_rlock_depth(rlock) : 0;
+	PyObject *owner = core_lock_owner_name(&rlock->lock), *text = NULL;
+
+	if (owner && depth)
+		text = PyUnicode_FromFormat("<RLock(%U, %lu)>", owner, depth);
+	else if (owner)
+		text = PyUnicode_FromFormat("<RLock(%U, %s)>", owner,
+					    ft_rlock_held(rlock) ? "nonzero" : "0");
+	Py_XDECREF(owner);
+	return text;
+}
+
 static PyObject *rlock_repr(PyObject *op)
 {
 	struct core_shared *self = (struct core_shared *)op;
-	const char *how = "gone";
 
-	if (core_shared_check(self) == 0)
-		how = ft_rlock_held(self->block) ? "locked" : "unlocked";
-	if (self->threads)
-		return PyUnicode_FromFormat("<%s %s object count=%lu at %p>", how,
-					    Py_TYPE(op)->tp_name,
-					    (unsigned long)ft_rlock_depth(self->block), op);
-	if (how[0] != 'g' && ft_rlock_mine(self->block))
-		return PyUnicode_FromFormat("<RLock(locked, %lu times by this thread) at %p>",
-					    (unsigned long)ft_rlock_depth(self->block), op);
-	return PyUnicode_FromFormat("<RLock(%s) at %p>", how, op);
+	if (core_shared_check(self))
+		return PyUnicode_FromString("<RLock(gone, unknown)>");
+	if (!self->threads)
+		return shared_repr(self->block);
+	return PyUnicode_FromFormat("<%s %s object count=%lu at %p>",
+				    ft_rlock_held(self->block) ? "locked" : "unlocked",
+				    Py_TYPE(op)->tp_name,
+				    (unsigned long)ft_rlock_depth(self->block), op);
 }
 
 static PyObject *rlock_reduce(PyObject *op, PyObject *unused)

@@ -94,6 +94,9 @@ FT_API int ft_lock_held(const struct ft_lock *lock);
 /* 1 if the calling thread holds it, else 0. */
 FT_API int ft_lock_mine(const struct ft_lock *lock);
 
+/* The pid of the process whose thread holds it, 0 if none does. */
+FT_API pid_t ft_lock_owner(const struct ft_lock *lock);
+
 /* The pid of the last owner that died holding it, 0 if none did. */
 FT_API pid_t ft_lock_died(const struct ft_lock *lock);
 

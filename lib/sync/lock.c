@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <unistd.h>
 
 #include "os/atomic.h"
 #include "os/clock.h"
@@ -288,6 +289,20 @@ int ft_lock_held(const struct ft_lock *lock)
 int ft_lock_mine(const struct ft_lock *lock)
 {
 	return lock && ft__lock_mine(lock);
+}
+
+pid_t ft_lock_owner(const struct ft_lock *lock)
+{
+	uint32_t seen = lock ? ft__load32_relaxed(&lock->word) : 0;
+
+	if (!owner_of(seen) || owner_gone(lock, seen))
+		return 0;
+	if (!ft__flags_shared(lock->flags))
+		return getpid();
+
+	const struct ft__slot *slot = ft__slot_of(owner_of(seen));
+
+	return slot ? slot->pid : 0;
 }
 
 pid_t ft_lock_died(const struct ft_lock *lock)

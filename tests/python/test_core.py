@@ -193,10 +193,10 @@ class LockTest(TestCase):
     def test_life(self):
         lock = _core.Lock()
         self.assertFalse(lock.locked())
-        self.assertRegex(repr(lock), r"^<Lock\(unlocked\) at 0x[0-9a-f]+>$")
+        self.assertRegex(repr(lock), "^<Lock.owner=None.>$")
         self.assertIs(lock.acquire(), True)
         self.assertTrue(lock.locked())
-        self.assertRegex(repr(lock), r"^<Lock\(locked\) at 0x[0-9a-f]+>$")
+        self.assertRegex(repr(lock), "^<Lock.owner=MainProcess.>$")
         self.assertIs(lock.acquire(blocking=False), False)
         self.assertIsNone(lock.release())
         self.assertFalse(lock.locked())

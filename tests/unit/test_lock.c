@@ -89,6 +89,7 @@ static void bad_arguments(void **state)
 	assert_int_equal(ft_lock_release(NULL), -EINVAL);
 	assert_int_equal(ft_lock_held(NULL), 0);
 	assert_int_equal(ft_lock_mine(NULL), 0);
+	assert_int_equal(ft_lock_owner(NULL), 0);
 	assert_int_equal(ft_lock_died(NULL), 0);
 }
 
@@ -97,11 +98,13 @@ static void plain(struct ft_lock *lock, uint32_t me)
 	assert_int_equal(word(lock), 0);
 	assert_int_equal(ft_lock_held(lock), 0);
 	assert_int_equal(ft_lock_mine(lock), 0);
+	assert_int_equal(ft_lock_owner(lock), 0);
 	assert_int_equal(ft_lock_release(lock), -EPERM);
 	assert_int_equal(ft_lock_acquire(lock, FT_NOW), 0);
 	assert_int_equal(word(lock), me);
 	assert_int_equal(ft_lock_held(lock), 1);
 	assert_int_equal(ft_lock_mine(lock), 1);
+	assert_int_equal(ft_lock_owner(lock), getpid());
 	assert_int_equal(ft_lock_acquire(lock, FT_NOW), -EDEADLK);
 	assert_int_equal(ft_lock_acquire(lock, FT_FOREVER), -EDEADLK);
 	assert_int_equal(elsewhere(try, lock), -ETIMEDOUT);
