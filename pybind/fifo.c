@@ -169,9 +169,17 @@ int core_fifo_init(struct core_fifo *fifo, uint64_t limit)
 	line_init(&fifo->put.room);
 	line_init(&fifo->get.guard);
 	line_init(&fifo->get.room);
-	fifo->limit = limit;
+	atomic_init(&fifo->limit, limit);
 	fifo->put.chunk = fifo->get.chunk = chunk_new(fifo);
 	return fifo->put.chunk ? 0 : -ENOMEM;
+}
+
+void core_fifo_set_limit(struct core_fifo *fifo, uint64_t limit)
+{
+	atomic_store(&fifo->limit, limit);
+	/* Partner: is_full(), after who waits has joined the line. */
+	while (leave_line(&fifo->put.room))
+		ft_semaphore_release(&fifo->put.room.tokens, 1);
 }
 
 void core_fifo_free(struct core_fifo *fifo)
@@ -190,11 +198,13 @@ static inline int lacks_room(struct core_fifo *fifo, uint64_t puts)
 {
 	struct core_fifo_side *side = &fifo->put;
 
-	if (!fifo->limit || puts - side->others < fifo->limit)
+	uint64_t limit = atomic_load_explicit(&fifo->limit, memory_order_relaxed);
+
+	if (!limit || puts - side->others < limit)
 		return 0;
 	/* Acquire: pairs with guard_leave() of a consumer. */
 	side->others = atomic_load_explicit(&fifo->get.turns, memory_order_acquire) / 2;
-	return puts - side->others >= fifo->limit;
+	return puts - side->others >= limit;
 }
 
 /* Under the guard: where the next item goes; NULL: no memory. */
@@ -267,9 +277,9 @@ static int is_full(struct core_fifo *fifo)
 {
 	/* In this order: a get in between makes it look full, not empty, and sees
 	 * that we wait. */
-	uint64_t gets = atomic_load(&fifo->get.turns) / 2;
+	uint64_t gets = atomic_load(&fifo->get.turns) / 2, limit = atomic_load(&fifo->limit);
 
-	return fifo->limit && core_fifo_puts(fifo) - gets >= fifo->limit;
+	return limit && core_fifo_puts(fifo) - gets >= limit;
 }
 
 int core_fifo_put(struct core_fifo *fifo, PyObject *item, ft_deadline deadline)
@@ -295,7 +305,7 @@ static int try_get(struct core_fifo *fifo, PyObject **item)
 	}
 	*item = *slot_oldest(fifo);
 	guard_leave(&fifo->get, turns + 2);
-	if (fifo->limit)
+	if (atomic_load_explicit(&fifo->limit, memory_order_relaxed))
 		wake_one(&fifo->put.room);
 	return 0;
 }

@@ -59,12 +59,15 @@ struct core_fifo_side {
 struct core_fifo {
 	struct core_fifo_side put, get;
 	_Atomic(struct core_fifo_chunk *) spare; /* an empty one, for who needs one next */
-	uint64_t limit;				 /* of items; 0: none; const */
+	_Atomic uint64_t limit;			 /* of items; 0: none */
 };
 
 /* 0 or -errno.  All zero bytes is a fifo that needs nothing but core_fifo_free. */
 int core_fifo_init(struct core_fifo *fifo, uint64_t limit);
 void core_fifo_free(struct core_fifo *fifo);
+
+/* Another limit: who waits for room looks again. */
+void core_fifo_set_limit(struct core_fifo *fifo, uint64_t limit);
 
 /* 0; -ETIMEDOUT: full; -ENOMEM; -EINTR: a signal handler has raised. */
 int core_fifo_put(struct core_fifo *fifo, PyObject *item, ft_deadline deadline);

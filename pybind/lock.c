@@ -166,6 +166,17 @@ static PyObject *lock_repr(PyObject *op)
 	return text;
 }
 
+/* In a child of os.fork(), whose other threads will release nothing. */
+static PyObject *lock_at_fork_reinit(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+
+	(void)unused;
+	return core_none(self->threads ? lock_init(self->block, FT_PRIVATE | FT_INTERRUPTIBLE,
+						   NULL)
+				       : -ECHILD);
+}
+
 static PyObject *lock_reduce(PyObject *op, PyObject *unused)
 {
 	(void)unused;
@@ -195,6 +206,8 @@ static PyMethodDef lock_methods[] = {
 	  "__exit__($self, /, *args)\n--\n\nFrees the lock." },
 	{ "__reduce__", lock_reduce, METH_NOARGS,
 	  "__reduce__($self, /)\n--\n\nPickles the lock's handle: the copy is the same lock." },
+	{ "_at_fork_reinit", lock_at_fork_reinit, METH_NOARGS,
+	  "_at_fork_reinit($self, /)\n--\n\nA free lock again, between threads." },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -11,6 +11,7 @@
 struct core_queue {
 	struct core_shared base;
 	_Atomic int closed; /* by close() on this object: other users go on */
+	_Atomic int used;   /* something was put through this object */
 };
 
 static int queue_destroy(void *block)
@@ -90,6 +91,8 @@ static PyObject *put_item(PyObject *op, PyObject *item, ft_deadline deadline)
 
 	if (atomic_load(&self->closed))
 		return raise_closed(op);
+	if (!atomic_load_explicit(&self->used, memory_order_relaxed))
+		atomic_store(&self->used, 1);
 	block = core_item_dumps(self->base.state, item);
 	if (!block)
 		return NULL;
@@ -193,11 +196,13 @@ static PyObject *queue_qsize(PyObject *op, PyObject *unused)
 
 static PyObject *queue_empty(PyObject *op, PyObject *unused)
 {
+	struct core_queue *self = (struct core_queue *)op;
 	struct ft_queue *queue;
 	int rc = queue_check(op, &queue);
 
 	(void)unused;
-	if (atomic_load(&((struct core_queue *)op)->closed)) {
+	/* Before it is used there is nothing that close() closes in multiprocessing. */
+	if (atomic_load(&self->closed) && atomic_load(&self->used)) {
 		PyErr_SetString(PyExc_OSError, "this Queue is closed");
 		return NULL;
 	}
@@ -311,7 +316,8 @@ static PyMethodDef queue_methods[] = {
 	{ "qsize", queue_qsize, METH_NOARGS,
 	  "qsize($self, /)\n--\n\nThe number of items, exact at some moment during the call." },
 	{ "empty", queue_empty, METH_NOARGS,
-	  "empty($self, /)\n--\n\nTrue if there is no item; OSError after close()." },
+	  "empty($self, /)\n--\n\nTrue if there is no item.  Raises OSError when\n"
+	  "something was put through this object and it is closed." },
 	{ "full", queue_full, METH_NOARGS,
 	  "full($self, /)\n--\n\n"
 	  "True if there are maxsize items; never for a queue without limit." },

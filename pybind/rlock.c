@@ -143,6 +143,72 @@ static PyObject *rlock_reduce(PyObject *op, PyObject *unused)
 	return core_shared_reduce(op, &core_rlock_kind);
 }
 
+/* ---- what threading.Condition asks of a lock ---- */
+
+static PyObject *rlock_is_owned(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	int rc = core_shared_check(self);
+
+	(void)unused;
+	return rc ? core_raise(rc) : PyBool_FromLong(ft_rlock_mine(self->block));
+}
+
+static PyObject *rlock_recursion_count(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	int rc = core_shared_check(self);
+
+	(void)unused;
+	return rc ? core_raise(rc) : PyLong_FromUnsignedLong(ft_rlock_depth(self->block));
+}
+
+static PyObject *rlock_release_save(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	int rc = core_shared_check(self);
+	uint32_t depth = rc ? 0 : ft_rlock_depth(self->block);
+
+	(void)unused;
+	if (!rc && !depth) {
+		PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock");
+		return NULL;
+	}
+	for (uint32_t i = 0; !rc && i < depth; i++)
+		rc = ft_rlock_release(self->block);
+	return rc ? core_raise(rc) : PyLong_FromUnsignedLong(depth);
+}
+
+/* Signals end no wait here: who comes back must have the lock. */
+static PyObject *rlock_acquire_restore(PyObject *op, PyObject *state)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	unsigned long depth = PyLong_AsUnsignedLong(state);
+	int rc = core_shared_check(self);
+
+	if (PyErr_Occurred())
+		return NULL;
+	for (unsigned long i = 0; !rc && i < depth; i++) {
+		Py_BEGIN_ALLOW_THREADS
+		do
+			rc = ft_rlock_acquire(self->block, FT_FOREVER);
+		while (rc == -EINTR);
+		Py_END_ALLOW_THREADS
+	}
+	return rc == -EOWNERDEAD ? rlock_orphaned(self) : core_none(rc);
+}
+
+/* In a child of os.fork(), whose other threads will release nothing. */
+static PyObject *rlock_at_fork_reinit(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+
+	(void)unused;
+	return core_none(self->threads ? rlock_init(self->block, FT_PRIVATE | FT_INTERRUPTIBLE,
+						    NULL)
+				       : -ECHILD);
+}
+
 static PyMethodDef rlock_methods[] = {
 	{ "acquire", CORE_FAST(rlock_acquire),
 	  "acquire($self, /, blocking=True, timeout=None)\n--\n\n"
@@ -164,6 +230,16 @@ static PyMethodDef rlock_methods[] = {
 	  "__exit__($self, /, *args)\n--\n\nUndoes one acquire." },
 	{ "__reduce__", rlock_reduce, METH_NOARGS,
 	  "__reduce__($self, /)\n--\n\nPickles the lock's handle: the copy is the same lock." },
+	{ "_is_owned", rlock_is_owned, METH_NOARGS,
+	  "_is_owned($self, /)\n--\n\nTrue if the calling thread holds the lock." },
+	{ "_recursion_count", rlock_recursion_count, METH_NOARGS,
+	  "_recursion_count($self, /)\n--\n\nHow often the calling thread holds the lock." },
+	{ "_release_save", rlock_release_save, METH_NOARGS,
+	  "_release_save($self, /)\n--\n\nFrees the lock; returns what _acquire_restore() wants." },
+	{ "_acquire_restore", rlock_acquire_restore, METH_O,
+	  "_acquire_restore($self, state, /)\n--\n\nTakes the lock as often as it was held." },
+	{ "_at_fork_reinit", rlock_at_fork_reinit, METH_NOARGS,
+	  "_at_fork_reinit($self, /)\n--\n\nA free lock again, between threads." },
 	{ NULL, NULL, 0, NULL },
 };
 

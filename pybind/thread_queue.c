@@ -10,7 +10,7 @@
 
 struct core_thread_queue {
 	struct core_shared base;
-	long long maxsize;
+	_Atomic long long maxsize; /* as it was given */
 	_Atomic uint64_t dealt; /* items answered by task_done, at most as many as were put */
 	struct ft_event done;	/* set when there were as many; cleared by who waits */
 	struct core_fifo fifo;
@@ -34,7 +34,7 @@ static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	if (!op)
 		return NULL;
 	self = queue_of(op);
-	self->maxsize = maxsize;
+	atomic_init(&self->maxsize, maxsize);
 	ft_event_init(&self->done, FT_PRIVATE | FT_INTERRUPTIBLE);
 	if (core_fifo_init(&self->fifo, maxsize > 0 ? (uint64_t)maxsize : 0) == 0)
 		return op;
@@ -151,9 +151,34 @@ static PyObject *queue_empty(PyObject *op, PyObject *unused)
 static PyObject *queue_full(PyObject *op, PyObject *unused)
 {
 	struct core_fifo *fifo = &queue_of(op)->fifo;
+	uint64_t limit = atomic_load(&fifo->limit);
 
 	(void)unused;
-	return PyBool_FromLong(fifo->limit && core_fifo_size(fifo) >= fifo->limit);
+	return PyBool_FromLong(limit && core_fifo_size(fifo) >= limit);
+}
+
+static PyObject *queue_maxsize(PyObject *op, void *unused)
+{
+	(void)unused;
+	return PyLong_FromLongLong(atomic_load(&queue_of(op)->maxsize));
+}
+
+static int queue_set_maxsize(PyObject *op, PyObject *value, void *unused)
+{
+	struct core_thread_queue *self = queue_of(op);
+	long long maxsize;
+
+	(void)unused;
+	if (!value) {
+		PyErr_SetString(PyExc_AttributeError, "maxsize can't be deleted");
+		return -1;
+	}
+	maxsize = PyLong_AsLongLong(value);
+	if (maxsize == -1 && PyErr_Occurred())
+		return -1;
+	atomic_store(&self->maxsize, maxsize);
+	core_fifo_set_limit(&self->fifo, maxsize > 0 ? (uint64_t)maxsize : 0);
+	return 0;
 }
 
 /* ---- work that is done ---- */
@@ -253,10 +278,14 @@ static PyMethodDef queue_methods[] = {
 	{ NULL, NULL, 0, NULL },
 };
 
+static PyGetSetDef queue_getset[] = {
+	{ "maxsize", queue_maxsize, queue_set_maxsize,
+	  "The most items it holds; 0 or less: no limit.  May be set: what is in it stays.", NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
 static PyMemberDef queue_members[] = {
 	CORE_SHARED_MEMBERS,
-	{ "maxsize", T_LONGLONG, offsetof(struct core_thread_queue, maxsize), READONLY,
-	  "The most items it holds; 0 or less: no limit." },
 	{ NULL, 0, 0, 0, NULL },
 };
 
@@ -278,6 +307,7 @@ static PyType_Slot queue_slots[] = {
 	{ Py_tp_clear, queue_clear },
 	{ Py_tp_repr, queue_repr },
 	{ Py_tp_methods, queue_methods },
+	{ Py_tp_getset, queue_getset },
 	{ Py_tp_members, queue_members },
 	{ 0, NULL },
 };

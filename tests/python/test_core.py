@@ -598,8 +598,14 @@ class QueueTest(TestCase):
         for use in (lambda: q.put(2), lambda: q.put_nowait(2), q.get, q.get_nowait):
             with self.assertRaisesRegex(ValueError, "Queue <.*> is closed"):
                 use()
+        with self.assertRaisesRegex(OSError, "is closed"):
+            q.empty()
+        self.assertFalse(other.empty())
         other.put(3)
         self.assertEqual([other.get(), other.get()], [1, 3])
+        unused = _core.Queue()
+        unused.close()
+        self.assertTrue(unused.empty())
         self.assertIsNone(q.join_thread())
         self.assertIsNone(q.cancel_join_thread())
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """CPython's own tests of its queues between threads, run on ours."""
 
+import multiprocessing
 import queue
 import unittest
 
@@ -26,7 +27,8 @@ class Queues:
 
 
 suite = yardstick.Suite(globals(), "test_cpython_queues")
-suite.adopt(cpython.QueueTest, queue=Queues())
+standard = {"type2test": staticmethod(multiprocessing.get_context("spawn").JoinableQueue)}
+suite.adopt(cpython.QueueTest, queue=Queues(), standard=standard)
 # Our SimpleQueue has no timeouts to test, and Queue all of those: it stands the
 # load test of the other's.
 suite.adopt(
@@ -34,6 +36,7 @@ suite.adopt(
     name="LoadTest",
     queue=Queues(),
     type2test=staticmethod(freethreading.Queue),
+    standard=standard,
 )
 suite.finish()
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """CPython's own tests of its primitives between threads, run on ours."""
 
+import multiprocessing
 import unittest
 
 import freethreading
@@ -43,15 +44,32 @@ def counted(kind):
     return staticmethod(type(kind.__name__, (kind,), {"release": release}))
 
 
+def standard(attribute, name):
+    """The same with multiprocessing's class."""
+    return {attribute: staticmethod(getattr(multiprocessing.get_context("spawn"), name))}
+
+
 suite = yardstick.Suite(globals(), "test_cpython_threads")
 lock = typed(freethreading.Lock, "release")
-suite.adopt(cpython.LockTests, locktype=lock)
-suite.adopt(cpython.RLockTests, locktype=typed(freethreading.RLock, "release"))
-suite.adopt(cpython.EventTests, eventtype=typed(freethreading.Event))
+suite.adopt(cpython.LockTests, locktype=lock, standard=standard("locktype", "Lock"))
+suite.adopt(
+    cpython.RLockTests,
+    locktype=typed(freethreading.RLock, "release"),
+    standard=standard("locktype", "RLock"),
+)
+suite.adopt(
+    cpython.EventTests,
+    eventtype=typed(freethreading.Event),
+    standard=standard("eventtype", "Event"),
+)
 condition = typed(freethreading.Condition, "wait", "notify")
 suite.adopt(cpython.ConditionTests, condtype=condition, locktype=lock)
-suite.adopt(cpython.SemaphoreTests, semtype=counted(freethreading.Semaphore))
-suite.adopt(cpython.BoundedSemaphoreTests, semtype=counted(freethreading.BoundedSemaphore))
+for kind in ("Semaphore", "BoundedSemaphore"):
+    suite.adopt(
+        getattr(cpython, kind + "Tests"),
+        semtype=counted(getattr(freethreading, kind)),
+        standard=standard("semtype", kind),
+    )
 suite.adopt(cpython.BarrierTests, barriertype=typed(freethreading.Barrier))
 suite.finish()
 

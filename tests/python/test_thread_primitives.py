@@ -283,6 +283,59 @@ class WordsTest(TestCase):
             error = elsewhere(lock.release)
             self.assertEqual(repr(error), "RuntimeError('cannot release un-acquired lock')")
 
+    def test_what_threading_asks_of_a_lock(self):
+        lock = threads.RLock()
+        self.assertEqual((lock._is_owned(), lock._recursion_count()), (False, 0))
+        with self.assertRaises(RuntimeError):
+            lock._release_save()
+        with lock, lock, lock:
+            self.assertEqual((lock._is_owned(), lock._recursion_count()), (True, 3))
+            self.assertEqual(elsewhere(lock._recursion_count), 0)
+            state = lock._release_save()
+            self.assertTrue(elsewhere(lambda: lock.acquire(False) and lock.release() is None))
+            lock._acquire_restore(state)
+            self.assertEqual(lock._recursion_count(), 3)
+        with self.assertRaises(TypeError):
+            lock._acquire_restore("3")
+        for again in (threads.Lock(), lock):
+            again.acquire()
+            self.assertIsNone(again._at_fork_reinit())
+            self.assertTrue(elsewhere(lambda: again.acquire(False)))
+
+    def test_a_condition_of_threading(self):
+        for lock in (threads.Lock(), threads.RLock()):
+            condition = threading.Condition(lock)
+
+            def notify():
+                with condition:
+                    condition.notify()
+
+            with condition:
+                thread = Thread(notify)
+                self.assertTrue(condition.wait(LIMIT))
+                thread.done()
+
+    def test_another_maxsize(self):
+        q = threads.Queue(2)
+        q.put(1)
+        q.put(2)
+        q.maxsize = 1
+        self.assertTrue(q.full())
+        with self.assertRaises(queue.Full):
+            q.put_nowait(3)
+        putters = [Thread(q.put, i) for i in range(3)]
+        q.maxsize = 0
+        for putter in putters:
+            putter.done()
+        self.assertEqual((q.maxsize, q.full(), q.qsize()), (0, False, 5))
+        q.maxsize = 5
+        self.assertTrue(q.full())
+        for wrong in ("5", None, 1.5):
+            with self.assertRaises(TypeError):
+                q.maxsize = wrong
+        with self.assertRaises(AttributeError):
+            del q.maxsize
+
     def test_semaphores(self):
         for make in (threads.Semaphore, threads.BoundedSemaphore):
             units = make(2)

@@ -53,6 +53,8 @@ class Suite:
     def __init__(self, namespace, program):
         self._namespace = namespace
         self._deviations = self._rows(deviations.DEVIATIONS.get(program, {}))
+        self._deviations |= self._rows(deviations.ASKED_FOR.get(program, {}))
+        self._standard = self._rows(deviations.AS_MULTIPROCESSING.get(program, {}))
         self._not_ours = self._rows(deviations.NOT_OURS.get(program, {}))
         self._seen = set()
 
@@ -74,9 +76,10 @@ class Suite:
         self._seen.update(found)
         return bool(found)
 
-    def adopt(self, base, *mixins, name=None, **attributes):
+    def adopt(self, base, *mixins, name=None, standard=None, **attributes):
         """Make a test case of `base`, which may be one already or a mixin; the
-        attributes replace what it has."""
+        attributes replace what it has.  `standard` are those of a second one,
+        with classes of multiprocessing, of the tests that these fail as ours do."""
         if BACKEND not in getattr(base, "ALLOWED_TYPES", BACKEND):
             return
         name = name or base.__name__.lstrip("_")
@@ -85,16 +88,23 @@ class Suite:
             bases += (unittest.TestCase,)
         body = {"__module__": self._namespace["__name__"], "__qualname__": name, **attributes}
         kind = type(name, bases, dict(body))
+        twin = {**body, **(standard or {}), "__qualname__": "Standard" + name}
         for test in unittest.defaultTestLoader.getTestCaseNames(kind):
             if self._matches(self._not_ours, f"{name}.{test}") or _refuses(getattr(kind, test)):
                 body[test] = None
             elif self._matches(self._deviations, f"{name}.{test}"):
                 body[test] = unittest.expectedFailure(getattr(kind, test))
+            elif self._matches(self._standard, f"{name}.{test}"):
+                body[test] = unittest.expectedFailure(getattr(kind, test))
+                continue
+            twin[test] = None
         self._namespace[name] = type(name, bases, body)
+        if standard:
+            self._namespace["Standard" + name] = type("Standard" + name, bases, twin)
 
     def finish(self):
         """A row that fits nothing, because CPython has renamed a test, fails."""
-        left = (self._deviations | self._not_ours) - self._seen
+        left = (self._deviations | self._standard | self._not_ours) - self._seen
 
         class TestTable(unittest.TestCase):
             def test_every_row_fits(self):
