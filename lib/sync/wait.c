@@ -20,6 +20,7 @@
 #define WAKES_NS INT64_C(150000)  /* two wake-ups, on a machine that was idle */
 #define WAITS_A_TRY 8u            /* doubled for each failure */
 #define FAILURES_MAX 5u
+#define VAIN_MAX 8u
 #define BACK_OFF_NS INT64_C(2000) /* at first; then doubled */
 #define BACK_OFF_MOST 4u          /* times */
 #define BACK_OFF_BUDGETS 4        /* what a spin may take, times this */
@@ -32,6 +33,7 @@ static uint32_t spinners;  /* atomic, private: threads in a spin loop now */
 static FT__THREAD int64_t my_patience;
 static FT__THREAD uint32_t my_waits;    /* towards the next try */
 static FT__THREAD uint32_t my_failures; /* of tries, up to FAILURES_MAX */
+static FT__THREAD uint32_t my_vain;     /* short spins in a row, up to VAIN_MAX */
 static FT__THREAD int my_rank;          /* 0: not known; 1: the first thread; -1: another */
 
 static void after_fork(void)
@@ -92,10 +94,20 @@ static bool give_up(struct ft__spin *spin)
 	return false;
 }
 
+/* Not worth it: short spins have come to nothing lately, and there is something
+ * to be learned from a wait without. */
+static bool hopeless(const struct ft__spin *spin)
+{
+	return my_vain == VAIN_MAX && spin->since && !spin->patience;
+}
+
 bool ft__spin(struct ft__spin *spin)
 {
+	if (spin->until == 0 && hopeless(spin))
+		spin->until = -1;
 	if (!begun(spin, budget))
 		return false;
+	spin->watched = true;
 	ft__cpu_relax();
 	if (++spin->turns % TURNS_A_LOOK == 0 && ft_now() >= spin->until)
 		return give_up(spin);
@@ -139,7 +151,16 @@ static void learn_with_patience(bool in_vain)
 		my_failures += my_failures < FAILURES_MAX;
 	} else {
 		my_failures /= 2;
+		my_vain = 0;
 	}
+}
+
+static void learn_from_short(bool in_vain)
+{
+	if (!in_vain)
+		my_vain = 0;
+	else
+		my_vain += my_vain < VAIN_MAX;
 }
 
 static void learn_without(int64_t took)
@@ -155,6 +176,8 @@ void ft__spin_over(struct ft__spin *spin, bool answered)
 	ft__spin_end(spin);
 	if (!spin->since)
 		return;
+	if (spin->patience == 0 && spin->watched)
+		learn_from_short(spin->spent);
 	if (spin->patience > 0 && spin->turns)
 		learn_with_patience(spin->spent);
 	else if (answered && (spin->spent || !spin->turns))

@@ -22,7 +22,8 @@ struct ft__spin {
 	int64_t patience; /* ns that are worth it here, if more than the policy's */
 	ft_deadline since; /* when the wait began; 0: not by ft__spin_start */
 	uint32_t turns;
-	bool spent; /* a spin came to its end and to nothing */
+	bool spent;   /* a spin came to its end and to nothing */
+	bool watched; /* by ft__spin: for an answer, not for others to be through */
 };
 
 /* The patience of a place where answers often come within what one small Python
@@ -42,6 +43,9 @@ static inline int64_t ft__patience(int64_t before, bool answered)
  *   a spin with patience was in vain      it goes
  *   a wait without it, but answered       it comes back for a try: after 8 of them,
  *   within two wake-ups                   more after each try in vain, up to 256
+ *
+ * Without it a short spin comes first, until 8 in a row were in vain: then none, until
+ * patience has been answered.  Who shares a CPU with whom he waits for parks at once.
  *
  * The tries are because of two that answer each other: each finds the other asleep,
  * and sleeps itself while that wakes up, although both have a CPU.  If they share

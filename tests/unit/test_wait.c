@@ -324,6 +324,55 @@ static void patience(void **state)
 	assert_int_equal(helper_join(&helper), 0);
 }
 
+/* One wait that spins until it is told not to, or that finds it need not. */
+static bool short_wait(bool in_vain)
+{
+	struct ft__spin spin = ft__spin_start(FT_FOREVER);
+	bool spins = ft__spin(&spin);
+
+	REQUIRE(!spin.patience);
+	while (in_vain && ft__spin(&spin))
+		;
+	/* Answered by nobody: no try is near. */
+	ft__spin_over(&spin, !in_vain);
+	return spins;
+}
+
+static int short_spins(void *unused)
+{
+	(void)unused;
+	for (int round = 0; round < 3; round++) {
+		struct ft__spin other = { 0 };
+
+		for (int i = 0; i < 7; i++)
+			REQUIRE(short_wait(true));
+		REQUIRE(short_wait(false));
+		for (int i = 0; i < 8; i++)
+			REQUIRE(short_wait(true));
+		for (int i = 0; i < 100; i++)
+			REQUIRE(!short_wait(true));
+		/* What says nothing of itself spins as ever. */
+		REQUIRE(ft__spin(&other));
+		ft__spin_end(&other);
+		REQUIRE(waits_for_patience(0, LONG_RUN) >= 0);
+		patient_wait(false);
+		patient_wait(true);
+	}
+	return 0;
+}
+
+/* After some in vain there are no more, until a patient one was answered. */
+static void in_vain(void **state)
+{
+	struct helper helper;
+
+	(void)state;
+	if (cpus() == 1)
+		return;
+	helper_start(&helper, short_spins, NULL);
+	assert_int_equal(helper_join(&helper), 0);
+}
+
 /* Nobody who finds others parked looks on, unless he has reason to hope. */
 static void beside_others(void **state)
 {
@@ -356,6 +405,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(signals),
 		cmocka_unit_test(first_thread),
 		cmocka_unit_test(patience),
+		cmocka_unit_test(in_vain),
 		cmocka_unit_test(beside_others),
 	};
 	int rc = mode_run(modes, 1, argc, argv);
