@@ -17,11 +17,8 @@ import sys
 import threading
 from multiprocessing import process, spawn, util
 
-from . import _backend, _core, _process, _spawner
-
-#: A worker leaves with this status when the program's main module could not be
-#: imported in it: starting another one would end the same way.
-PREPARE_FAILED = 120
+from . import _backend, _core, _process, _seat, _spawner
+from . import _member as _  # the process objects of pools' workers
 
 _MAIN = ("init_main_from_name", "init_main_from_path")
 
@@ -109,12 +106,9 @@ def main(known, hooks, main_later=False):
     if main_later:
         _main_later = {key: known.pop(key) for key in _MAIN if key in known}
         known = dict(known)
-    before = {**known}
-    for name in known.pop("preload", ()):
-        importlib.import_module(name)
     _import_main(known)
     if not main_later and _threads() > 1:
-        _start_again(before)
+        _start_again(known)
     util._close_stdin()
     world = None if _main_failed or _main_later else _world()
     # What a new process has, unless the main module has made it otherwise.
@@ -177,14 +171,14 @@ def _known_world():
 def _child(payload):
     """In a new worker: become what the payload describes, whatever that takes."""
     if _main_failed or not (_main_later is None or _prepare(_main_later)):
-        return PREPARE_FAILED
+        return _seat.PREPARE_FAILED
     key_size, changes_size = _spawner.HEAD.unpack_from(payload)
     key = payload[_spawner.HEAD.size :][:key_size]
     changes = payload[_spawner.HEAD.size + key_size :][:changes_size]
     current = process.current_process()
     current.authkey = key
     if changes and not _prepare(pickle.loads(changes)):
-        return PREPARE_FAILED
+        return _seat.PREPARE_FAILED
     current._inheriting = True
     try:
         worker = pickle.loads(payload[_spawner.HEAD.size + key_size + changes_size :])

@@ -1,56 +1,31 @@
 # SPDX-License-Identifier: MIT
 """Pool workers: the processes that sit in a pool's seats."""
 
-import signal
-import traceback
-from multiprocessing import util
-
-from . import _core, _helper, _process, _task
-from ._errors import WorkerDiedError, broken
-
-#: A worker leaves with this status when the initializer raised.
-INIT_FAILED = 121
+from . import _core, _process, _seat
 
 #: enum ft_place_policy of <freethreading/place.h>
 _PLACE_NONE, _PLACE_CORES = 0, 1
 
 _REASONS = {
-    _helper.PREPARE_FAILED: (
+    _seat.PREPARE_FAILED: (
         "the program's main module can't be imported in a worker (see the traceback"
         " above). A program that starts workers must guard its main part with"
         ' if __name__ == "__main__":'
     ),
-    INIT_FAILED: "the initializer raised an exception in a worker (see the traceback above)",
+    _seat.INIT_FAILED: "the initializer raised an exception in a worker (see the traceback above)",
 }
-
-
-def serve(handle, replies, initializer, initargs):
-    """A pool worker's life.  Ctrl-C is for the program, which ends the pool."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if initializer is not None:
-        try:
-            initializer(*initargs)
-        except BaseException:
-            traceback.print_exc()
-            util._flush_std_streams()
-            raise SystemExit(INIT_FAILED) from None
-    seat = _core.Seat(handle)
-    try:
-        seat.work(replies.raised, replies.send, replies.portable)
-    finally:
-        seat.close()
 
 
 class ForkServerPoolWorker(_process.Process):
     """A worker of a WorkerPool, named as the standard library names it."""
 
-    replies = _task.PoolReplies
+    replies = _seat.PoolReplies
 
 
 class ForkServerProcess(_process.Process):
     """A worker of a WorkerPoolExecutor, named as the standard library names it."""
 
-    replies = _task.ExecutorReplies
+    replies = _seat.ExecutorReplies
 
 
 class Members:
@@ -67,7 +42,7 @@ class Members:
         before = self._seats.get(seat)
         if before is not None:
             self._check(before)
-        worker = self._kind(target=serve, args=(handle, *self._serve), daemon=True)
+        worker = self._kind(target=_seat.serve, args=(handle, *self._serve), daemon=True)
         worker._cpus = cpus
         worker.start()
         self._seats[seat] = worker
@@ -77,12 +52,17 @@ class Members:
         before.join(0)
         self.broken = self.broken or _REASONS.get(before.exitcode)
         if self.broken:
+            from ._errors import broken
+
             raise broken(self.broken)
 
     def explain(self, error):
         """The lost task of a pool that can't work has a better reason."""
-        if isinstance(error, WorkerDiedError) and self.broken:
-            return broken(self.broken)
+        if self.broken:
+            from ._errors import WorkerDiedError, broken
+
+            if isinstance(error, WorkerDiedError):
+                return broken(self.broken)
         return error
 
     def reap(self):

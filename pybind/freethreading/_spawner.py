@@ -42,8 +42,6 @@ _TOLD = (
     "init_main_from_path",
 )  # fmt: skip
 
-_PRELOAD = (f"{__package__}._member", f"{__package__}._task")
-
 # The kernel takes no argument of more than 128 KiB.
 _TOLD_MOST = 64 << 10
 
@@ -105,8 +103,6 @@ def _command():
     if len(repr(known)) > _TOLD_MOST:
         known.pop("sys_argv", None)
     _known = copy.deepcopy(known)
-    # What pools have imported by now their workers will need.
-    known["preload"] = [name for name in _PRELOAD if name in sys.modules]
     code = _COMMAND.format(sys_path=data["sys_path"], known=known)
     flags = util._args_from_interpreter_flags()
     return [os.fsdecode(spawn.get_executable()), *flags, "-c", code]

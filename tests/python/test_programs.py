@@ -54,6 +54,49 @@ UNKNOWN = """
             print(pool.map(square, range(3)))
 """
 
+# The helper is there, and main has not asked for pools, when the pool is made.
+SMALL = """
+    import freethreading, time
+    def alone(*args):
+        time.sleep(0.01)
+        unique = 0
+        for line in open("/proc/self/smaps_rollup"):
+            if line.startswith("Private_"):
+                unique += int(line.split()[1])
+        return unique
+    def check(queue):
+        queue.put(alone())
+    if __name__ == "__main__":
+        queue = freethreading.SimpleQueue()
+        worker = freethreading.Worker(target=check, args=(queue,))
+        worker.start()
+        print(queue.get())
+        worker.join()
+        with freethreading.WorkerPool(2) as pool:
+            print(*pool.map(alone, range(8)))
+        with freethreading.WorkerPoolExecutor(2) as executor:
+            print(*executor.map(alone, range(8)))
+"""
+
+FULL = """
+    import freethreading, resource
+    def fill():
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        files = []
+        try:
+            while True:
+                files.append(open("/dev/null"))
+        except OSError:
+            raise ValueError("no room") from None
+    if __name__ == "__main__":
+        with freethreading.WorkerPool(1) as pool:
+            try:
+                pool.apply(fill)
+            except ValueError as error:
+                print(error, "no room" in str(error.__cause__), type(error.__cause__).__name__)
+"""
+
 BUSY = """
     import os, sys, time
     from freethreading import Worker, WorkerPool
@@ -72,6 +115,14 @@ BUSY = """
 
 
 class StartTest(TestCase):
+    def test_idle_workers_are_small(self):
+        kib = [int(word) for word in self.assertRuns(SMALL).split()]
+        self.assertEqual(len(kib), 17)
+        self.assertLess(max(kib), 3 << 10)
+
+    def test_errors_without_descriptors(self):
+        self.assertEqual(self.assertRuns(FULL), "no room True RemoteTraceback\n")
+
     def test_script_and_module(self):
         for how in ("script", "module"):
             with self.subTest(how):
