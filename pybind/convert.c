@@ -128,7 +128,8 @@ static int timed_deadline(PyObject *const given[2], const char *useless, int for
 	int blocks = given[0] ? PyObject_IsTrue(given[0]) : 1;
 	int endless = forever && is_minus_one(given[1]);
 
-	if (blocks < 0)
+	/* What is no time at all is told first by locks. */
+	if (blocks < 0 || (forever && core_deadline(given[1], deadline)))
 		return -1;
 	if (!blocks && !endless) {
 		PyErr_SetString(PyExc_ValueError, useless);
@@ -143,6 +144,8 @@ int core_acquire_deadline(const struct core_shared *self, PyObject *const given[
 {
 	if (self->threads && given[1] && given[1] != Py_None)
 		return timed_deadline(given, useless, forever, deadline);
+	if (core_deadline(given[1], deadline))
+		return -1;
 	return core_block_deadline(given[0], given[1], deadline);
 }
 

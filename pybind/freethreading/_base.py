@@ -5,6 +5,7 @@ A backend derives from `WorkerPool` here and says how it calls (`_call`, `_map`,
 `_imap`) and how it ends (`_close`, `_stop`, `_await`).
 """
 
+import operator
 import warnings
 
 from . import _core, _pickling
@@ -18,7 +19,7 @@ def worker_count(name, workers):
         return _core.cpu_count()
     if workers < 1:
         raise ValueError(f"{name} must be at least 1, not {workers}")
-    return int(workers)
+    return operator.index(workers)
 
 
 def retry_count(retries):

@@ -327,6 +327,8 @@ class PoolTest(TestCase):
         with self.assertRaises(ValueError):
             WorkerPool(0)
         with self.assertRaises(TypeError):
+            WorkerPool(1.5)
+        with self.assertRaises(TypeError):
             WorkerPool(1, initializer=3)
         with self.assertRaises(ValueError):
             self.pool.map(square, [1], 0)

@@ -143,6 +143,7 @@ class CommonTest(WorkerTestCase):
             lambda: Condition().notify("one"),
             lambda: Barrier(1).wait("soon"),
             lambda: RLock().acquire(timeout="1"),
+            lambda: RLock().acquire(False, "1"),
             lambda: Semaphore().acquire(1, 2, 3),
             lambda: SimpleQueue().put(),
             lambda: SimpleQueue().get(1),

@@ -257,8 +257,9 @@ class WordsTest(TestCase):
         for timeout in (-1, -0.5, 0, None, 1e10, float("inf")):
             self.assertIs(lock.acquire(True, timeout), True)
             lock.release()
-        with self.assertRaises(TypeError):
-            lock.acquire(timeout="1")
+        for blocking in (True, False):
+            with self.assertRaises(TypeError):
+                lock.acquire(blocking, "1")
         with self.assertRaises(ValueError):
             lock.acquire(timeout=float("nan"))
 
