@@ -264,12 +264,15 @@ static PyObject *barrier_repr(PyObject *op)
 static PyObject *barrier_reduce(PyObject *op, PyObject *unused)
 {
 	struct core_barrier *self = barrier_of(op);
+	unsigned long long handle;
 
 	(void)unused;
 	if (self->base.threads)
 		return core_shared_reduce(op, &core_barrier_kind);
-	return Py_BuildValue("O(sK)(OO)", self->base.state->attach, core_barrier_kind.name,
-			     (unsigned long long)self->base.handle,
+	handle = core_shared_name(op);
+	if (!handle)
+		return NULL;
+	return Py_BuildValue("O(sK)(OO)", self->base.state->attach, core_barrier_kind.name, handle,
 			     self->action ? self->action : Py_None,
 			     self->timeout ? self->timeout : Py_None);
 }
@@ -332,10 +335,9 @@ PyDoc_STRVAR(barrier_doc,
 	     "wait; if it raises, the barrier is broken.\n"
 	     "timeout: what wait() without one takes, in seconds.\n\n"
 	     "Between processes it lives in memory that all workers share and may be\n"
-	     "pickled to any of them, if its action may.  The process that made it\n"
-	     "must keep a reference while others use it.  If a worker dies\n"
-	     "while it waits, or during the\n"
-	     "action, the barrier is broken.\n\n"
+	     "pickled to any of them, if its action may.  It exists as long as any\n"
+	     "worker has it, or it is on its way to one.  If a worker dies while it\n"
+	     "waits, or during the action, the barrier is broken.\n\n"
 	     ">>> from freethreading import Barrier\n"
 	     ">>> alone = Barrier(1, action=lambda: print(\"all are here\"))\n"
 	     ">>> alone.wait()\n"

@@ -360,12 +360,16 @@ static PyObject *condition_repr(PyObject *op)
 static PyObject *condition_reduce(PyObject *op, PyObject *unused)
 {
 	struct core_condition *self = condition_of(op);
+	unsigned long long handle;
 
 	(void)unused;
 	if (self->base.threads)
 		return core_shared_reduce(op, &core_condition_kind);
-	return Py_BuildValue("O(sKO)", self->base.state->attach, core_condition_kind.name,
-			     (unsigned long long)self->base.handle, self->lock);
+	handle = core_shared_name(op);
+	if (!handle)
+		return NULL;
+	return Py_BuildValue("O(sKO)", self->base.state->attach, core_condition_kind.name, handle,
+			     self->lock);
 }
 
 static PyMethodDef condition_methods[] = {
@@ -424,7 +428,7 @@ PyDoc_STRVAR(condition_doc,
 	     "None makes an RLock.\n\n"
 	     "Between processes it lives in memory that all workers share and may be\n"
 	     "pickled to any of them, with its lock, which is the same one there.\n"
-	     "The process that made it must keep a reference while others use it.\n\n"
+	     "It exists as long as any worker has it, or it is on its way to one.\n\n"
 	     ">>> from freethreading import Condition\n"
 	     ">>> changed = Condition()\n"
 	     ">>> with changed:\n"

@@ -272,8 +272,8 @@ static const struct answer {
 	{ EINVAL, &PyExc_ValueError, NULL },
 	{ EDEADLK, &PyExc_RuntimeError, NULL },
 	{ ESTALE, &PyExc_ValueError,
-	  "this object no longer exists: the process that made it dropped it (keep a "
-	  "reference there while others use it)" },
+	  "this object no longer exists: the process that held it has ended, or nobody held it "
+	  "any more (keep a reference while others use it)" },
 };
 
 PyObject *core_raise(int rc)

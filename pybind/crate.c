@@ -26,7 +26,8 @@ static PyObject *keep_large(PyObject *list, PyObject *buffer)
 static PyMethodDef keep_large_method = { "keep_large", keep_large, METH_O, NULL };
 
 /* The pickle, and in *buffers a list of what is to travel beside it. */
-static PyObject *pickle(struct core_state *state, PyObject *object, PyObject **buffers)
+static PyObject *pickle(struct core_state *state, struct core_cargo *cargo, PyObject *object,
+			PyObject **buffers)
 {
 	PyObject *list = PyList_New(0);
 	PyObject *keep = list ? PyCFunction_New(&keep_large_method, list) : NULL;
@@ -34,7 +35,10 @@ static PyObject *pickle(struct core_state *state, PyObject *object, PyObject **b
 
 	if (protocol) {
 		PyObject *args[3] = { object, protocol, keep };
+
+		core_cargo_begin(cargo);
 		bytes = PyObject_Vectorcall(state->dumps, args, 2, state->dumps_names);
+		core_cargo_end(cargo);
 	}
 	Py_XDECREF(protocol);
 	Py_XDECREF(keep);
@@ -98,7 +102,7 @@ static int put_crate(struct core_parcel *parcel, PyObject *bytes, PyObject *buff
 
 int core_crate_pack(struct core_state *state, struct core_parcel *parcel, PyObject *object)
 {
-	PyObject *buffers, *bytes = pickle(state, object, &buffers);
+	PyObject *buffers, *bytes = pickle(state, &parcel->cargo, object, &buffers);
 	int rc = -1;
 
 	if (bytes && PyList_GET_SIZE(buffers))
@@ -204,6 +208,14 @@ static PyObject *whole_take(struct core_state *state, const struct core_delivery
 	return whole;
 }
 
+/* What it carried has been unpickled: the buffers alone need not hold it. */
+static void whole_unload(PyObject *whole)
+{
+	void *memory = PyMemoryView_GET_BUFFER(whole)->buf;
+
+	(void)ft_block_carry(memory, ft_block_size(memory), NULL, 0);
+}
+
 PyObject *core_crate_open(struct core_state *state, struct core_delivery *delivery)
 {
 	PyObject *whole, *slabs = NULL, *object = NULL;
@@ -216,6 +228,8 @@ PyObject *core_crate_open(struct core_state *state, struct core_delivery *delive
 		slabs = slabs_open(&lid, delivery->start, whole);
 	if (slabs)
 		object = unpickle(state, &lid, slabs);
+	if (whole)
+		whole_unload(whole);
 	delivery->data += delivery->size;
 	delivery->size = 0;
 	Py_XDECREF(slabs);

@@ -113,8 +113,10 @@ static int put_otherwise(struct core_pool *self, struct core_dispatch *dispatch,
 	PyErr_Clear();
 	core_dispatch_clear(dispatch);
 	begin(dispatch, kind);
+	core_cargo_begin(&dispatch->parcel.cargo);
 	bytes = PyObject_CallFunction(self->pack, "iOOO", kind, function, args,
 				      kwargs ? kwargs : Py_None);
+	core_cargo_end(&dispatch->parcel.cargo);
 	rc = bytes ? core_parcel_pickle(&dispatch->parcel, bytes) : -1;
 	Py_XDECREF(bytes);
 	return rc;
@@ -146,7 +148,9 @@ static int pack(struct core_pool *self, struct core_dispatch *dispatch, int kind
 		     put_arguments(self, dispatch, args, kwargs);
 	else if (!rc)
 		rc = put_all(self, dispatch, function, args, kwargs);
-	return rc ? put_otherwise(self, dispatch, kind, function, args, kwargs) : 0;
+	if (rc)
+		rc = put_otherwise(self, dispatch, kind, function, args, kwargs);
+	return rc ? rc : core_parcel_seal(&dispatch->parcel);
 }
 
 int core_dispatch_call(struct core_pool *self, struct core_dispatch *dispatch, PyObject *function,

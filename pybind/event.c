@@ -127,8 +127,8 @@ PyDoc_STRVAR(event_doc,
 	     "Event()\n--\n\n"
 	     "A flag that the workers of one program set, clear and wait for.\n\n"
 	     "Between processes it lives in memory that all workers share and may be\n"
-	     "pickled to any of them.  The process that made it must keep a reference\n"
-	     "while others use it.");
+	     "pickled to any of them.  It exists as long as any worker has it, or it is\n"
+	     "on its way to one.");
 
 static PyType_Slot event_slots[] = {
 	{ Py_tp_doc, (void *)event_doc },

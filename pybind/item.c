@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cargo.h"
 #include "convert.h"
 
 /* Items up to this many bytes are unpickled from a copy, which costs less than
@@ -32,19 +33,50 @@ static void *block_of(char tag, const void *data, size_t size)
 	return block;
 }
 
+/* A block that carries what the pickle refers to. */
+static void *block_with(const struct core_cargo *cargo, PyObject *bytes)
+{
+	size_t size = (size_t)PyBytes_GET_SIZE(bytes);
+	void *block;
+	int rc = ft_block_alloc(core_cargo_room(cargo, size), &block);
+
+	if (rc)
+		return core_raise(rc);
+	memcpy(block, PyBytes_AS_STRING(bytes), size);
+	rc = core_cargo_load(cargo, block, size);
+	if (!rc)
+		return block;
+	ft_block_free(block);
+	return core_raise(rc);
+}
+
+static void *block_of_bytes(const struct core_cargo *cargo, PyObject *bytes)
+{
+	if (!PyBytes_Check(bytes)) {
+		PyErr_SetString(PyExc_TypeError, "pickle.dumps did not return bytes");
+		return NULL;
+	}
+	if (cargo->count)
+		return block_with(cargo, bytes);
+	return block_of(0, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+}
+
 static void *block_of_pickle(struct core_state *state, PyObject *item)
 {
 	PyObject *protocol = PyLong_FromLong(5);
 	PyObject *arguments[] = { item, protocol }, *bytes = NULL;
+	struct core_cargo cargo = { 0 };
 	void *block = NULL;
 
-	if (protocol)
-		bytes = PyObject_Vectorcall(state->dumps, arguments, 2, NULL);
-	if (bytes && PyBytes_Check(bytes))
-		block = block_of(0, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
-	else if (bytes)
-		PyErr_SetString(PyExc_TypeError, "pickle.dumps did not return bytes");
-	Py_XDECREF(protocol);
+	if (!protocol)
+		return NULL;
+	core_cargo_begin(&cargo);
+	bytes = PyObject_Vectorcall(state->dumps, arguments, 2, NULL);
+	core_cargo_end(&cargo);
+	if (bytes)
+		block = block_of_bytes(&cargo, bytes);
+	core_cargo_clear(&cargo);
+	Py_DECREF(protocol);
 	Py_XDECREF(bytes);
 	return block;
 }

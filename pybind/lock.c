@@ -220,11 +220,11 @@ PyDoc_STRVAR(lock_doc,
 	     "Lock()\n--\n\n"
 	     "Mutual exclusion between the workers of one program.\n\n"
 	     "Between processes it lives in memory that all workers share and may be\n"
-	     "pickled to any of them.  The process that made it must keep a reference\n"
-	     "while others use it.  Whoever has it may release it, and taking it twice\n"
-	     "blocks.  If its\n"
-	     "holder dies, the next acquire raises OwnerDiedError instead of waiting\n"
-	     "for ever.");
+	     "pickled to any of them.  It exists as long as any worker has it, or it is\n"
+	     "on its way to one in a queue, with a task or in a result; a pickle made\n"
+	     "otherwise does not keep it.  Whoever has it may release it, and taking it\n"
+	     "twice blocks.  If its holder dies, the next acquire raises OwnerDiedError\n"
+	     "instead of waiting for ever.");
 
 static PyType_Slot lock_slots[] = {
 	{ Py_tp_doc, (void *)lock_doc },

@@ -28,6 +28,7 @@ void core_parcel_clear(struct core_parcel *parcel)
 {
 	ft_block_free(parcel->block);
 	parcel->block = NULL;
+	core_cargo_clear(&parcel->cargo);
 }
 
 static int grow(struct core_parcel *parcel, size_t more)
@@ -330,4 +331,19 @@ int core_parcel_range(struct core_parcel *parcel, int64_t first, int64_t step, i
 	int64_t words[3] = { first, step, count };
 
 	return put_tagged(parcel, 'r', words, sizeof(words));
+}
+
+int core_parcel_seal(struct core_parcel *parcel)
+{
+	size_t room = core_cargo_room(&parcel->cargo, parcel->size);
+	int rc;
+
+	if (!parcel->cargo.count)
+		return 0;
+	if ((!parcel->block || parcel->room < room) && grow(parcel, room - parcel->size))
+		return -1;
+	rc = core_cargo_load(&parcel->cargo, parcel->block, parcel->size);
+	if (rc)
+		core_raise(rc);
+	return rc ? -1 : 0;
 }

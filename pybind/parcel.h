@@ -26,7 +26,7 @@
 #ifndef FT_PYBIND_PARCEL_H
 #define FT_PYBIND_PARCEL_H
 
-#include "module.h"
+#include "cargo.h"
 
 #define CORE_PARCEL_SMALL 512u
 
@@ -36,6 +36,7 @@ struct core_parcel {
 	void *block;	      /* ours, or NULL */
 	unsigned text, large; /* what tags were used for: see parcel.c */
 	unsigned mutables, depth;
+	struct core_cargo cargo; /* what its pickles refer to */
 	unsigned char small[CORE_PARCEL_SMALL];
 };
 
@@ -53,6 +54,9 @@ int core_parcel_object(struct core_state *state, struct core_parcel *parcel, PyO
 int core_parcel_pickle(struct core_parcel *parcel, PyObject *pickle);
 /* count > 0 ints. */
 int core_parcel_range(struct core_parcel *parcel, int64_t first, int64_t step, int64_t count);
+
+/* Before it is sent: the parcel carries what its pickles refer to. */
+int core_parcel_seal(struct core_parcel *parcel);
 
 /* A parcel that has arrived. */
 struct core_delivery {

@@ -23,6 +23,7 @@ const struct core_kind core_queue_kind = {
 	.name = "Queue",
 	.size = sizeof(struct ft_queue),
 	.type = offsetof(struct core_types, queue),
+	.flags = FT_BLOCK_QUEUE,
 	.destroy = queue_destroy,
 };
 
@@ -355,9 +356,9 @@ PyDoc_STRVAR(queue_doc,
 	     "First in, first out, between the workers of one program.\n\n"
 	     "maxsize: the most items it holds; 0 or less means no limit but memory.\n\n"
 	     "Items are pickled.  The queue lives in memory that all workers share and\n"
-	     "may itself be pickled to any of them.  The process that made it must keep\n"
-	     "a reference while others use it; when it drops the last one, the items\n"
-	     "that are left go with it.");
+	     "may itself be pickled to any of them.  It exists as long as any worker has\n"
+	     "it, or it is on its way to one; the items that are left then go with it.\n"
+	     "A queue that is in itself, however deep, lasts until the program ends.");
 
 static PyType_Slot queue_slots[] = {
 	{ Py_tp_doc, (void *)queue_doc },

@@ -7,6 +7,7 @@
 
 #include "convert.h"
 #include "newborn.h"
+#include "shared.h"
 
 struct serving {
 	PyObject *child;              /* what runs in each worker */
@@ -57,6 +58,7 @@ static void in_copy(void *ctx)
 {
 	struct serving *serving = ctx;
 
+	core_shared_reborn();
 	PyOS_AfterFork_Child();
 	if (serving->newborn)
 		core_newborn_rehearse(serving->newborn);

@@ -6,91 +6,19 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "cargo.h"
 #include "convert.h"
 
-/*
- * A block that this process made.  Blocks belong to the process and not to an
- * interpreter, so there is one table of holds per process.  A worker cloned
- * from us inherits the table: `pid` tells it that these are not its own.
- */
-struct core_hold {
-	struct core_hold *next; /* in its bucket, under holds_lock */
-	size_t objects;         /* under holds_lock */
-	const struct core_kind *kind;
-	void *block;
-	uint64_t handle;
-	pid_t pid;
-};
+uint32_t core_shared_life = 1;
 
-#define BUCKETS 1024
-static struct core_hold *holds[BUCKETS];
-static pthread_mutex_t holds_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static struct core_hold **bucket_of(uint64_t handle)
+void core_shared_reborn(void)
 {
-	return &holds[(handle * UINT64_C(0x9e3779b97f4a7c15)) >> 54];
+	core_shared_life++;
 }
 
-static struct core_hold *hold_new(const struct core_kind *kind, void *block)
+__attribute__((constructor)) static void watch_forks(void)
 {
-	struct core_hold *hold = PyMem_RawCalloc(1, sizeof(*hold));
-	struct core_hold **bucket;
-
-	if (!hold)
-		return NULL;
-	*hold = (struct core_hold){ .objects = 1, .kind = kind, .block = block, .pid = getpid() };
-	hold->handle = ft_block_handle(block);
-	bucket = bucket_of(hold->handle);
-	pthread_mutex_lock(&holds_lock);
-	hold->next = *bucket;
-	*bucket = hold;
-	pthread_mutex_unlock(&holds_lock);
-	return hold;
-}
-
-/* The hold of a block that this process made, one object more, or NULL. */
-static struct core_hold *hold_again(uint64_t handle, const struct core_kind *kind)
-{
-	struct core_hold *hold;
-	pid_t pid = getpid();
-
-	pthread_mutex_lock(&holds_lock);
-	for (hold = *bucket_of(handle); hold; hold = hold->next)
-		if (hold->handle == handle && hold->kind == kind && hold->pid == pid)
-			break;
-	if (hold)
-		hold->objects++;
-	pthread_mutex_unlock(&holds_lock);
-	return hold;
-}
-
-/* One object less; true if it was the last, and the hold is now the caller's. */
-static int hold_last(struct core_hold *hold)
-{
-	struct core_hold **at = bucket_of(hold->handle);
-	int last;
-
-	pthread_mutex_lock(&holds_lock);
-	last = --hold->objects == 0;
-	if (last) {
-		while (*at != hold)
-			at = &(*at)->next;
-		*at = hold->next;
-	}
-	pthread_mutex_unlock(&holds_lock);
-	return last;
-}
-
-/* In a forked child or a cloned worker the block is not ours, and the lock may
- * be held by a thread that does not exist here: hands off. */
-static void hold_drop(struct core_hold *hold)
-{
-	if (!hold || hold->pid != getpid() || !hold_last(hold))
-		return;
-	if (hold->kind->destroy)
-		hold->kind->destroy(hold->block);
-	ft_block_free(hold->block);
-	PyMem_RawFree(hold);
+	pthread_atfork(NULL, NULL, core_shared_reborn);
 }
 
 int core_no_arguments(const char *name, PyObject *args, PyObject *kwargs)
@@ -108,39 +36,87 @@ static PyTypeObject *type_among(const struct core_types *types, const struct cor
 
 /* ---- for processes ---- */
 
-static PyObject *object_new(PyTypeObject *type, struct core_state *state, void *block,
-			    uint64_t handle, struct core_hold *hold)
+/* A hold of ours, or a block of ours that nobody else knows. */
+static void let_go(const struct core_shared *self)
+{
+	if (atomic_load(&self->shared)) {
+		ft_block_drop(self->block);
+		return;
+	}
+	if (self->kind->destroy)
+		self->kind->destroy(self->block);
+	ft_block_free(self->block);
+}
+
+static PyObject *object_new(PyTypeObject *type, struct core_state *state,
+			    const struct core_kind *kind, void *block, uint64_t handle)
 {
 	PyObject *op = type->tp_alloc(type, 0);
 	struct core_shared *self = (struct core_shared *)op;
 
-	if (!op) {
-		hold_drop(hold);
+	if (!op)
 		return NULL;
-	}
 	self->state = state;
+	self->kind = kind;
 	self->block = block;
 	atomic_init(&self->handle, handle);
-	self->hold = hold;
 	return op;
 }
 
 static PyObject *new_in_block(PyTypeObject *type, struct core_state *state,
 			      const struct core_kind *kind, core_init *init, void *ctx)
 {
-	struct core_hold *hold;
+	PyObject *op = NULL;
 	void *block;
 	int rc = ft_block_alloc(kind->size, &block);
 
 	if (rc)
 		return core_raise(rc);
 	rc = init(block, FT_SHARED | FT_INTERRUPTIBLE, ctx);
-	hold = rc ? NULL : hold_new(kind, block);
-	if (!hold) {
-		ft_block_free(block);
-		return core_raise(rc ? rc : -ENOMEM);
+	if (!rc)
+		op = object_new(type, state, kind, block, ft_block_handle(block));
+	if (op) {
+		((struct core_shared *)op)->maker = core_shared_life;
+		return op;
 	}
-	return object_new(type, state, block, hold->handle, hold);
+	ft_block_free(block);
+	return rc ? core_raise(rc) : NULL;
+}
+
+/* Before others hear of the block.  0 or -errno. */
+static int share(struct core_shared *self)
+{
+	int rc = 0;
+
+	if (atomic_load(&self->shared))
+		return 0;
+	CORE_BEGIN_CRITICAL((PyObject *)self);
+	if (!atomic_load(&self->shared))
+		rc = ft_block_share(self->block, self->kind->flags);
+	if (!rc)
+		atomic_store(&self->shared, 1);
+	CORE_END_CRITICAL();
+	return rc;
+}
+
+uint64_t core_shared_name(PyObject *op)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	uint64_t handle = atomic_load(&self->handle);
+	/* What we do not hold is a name, and stays one. */
+	int held = self->maker == core_shared_life, rc = held ? share(self) : 0;
+
+	if (rc)
+		core_raise(rc);
+	return rc || (held && core_cargo_note(op, handle)) ? 0 : handle;
+}
+
+static PyObject *reduce_shared(PyObject *op, const struct core_kind *kind)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	unsigned long long handle = core_shared_name(op);
+
+	return handle ? Py_BuildValue("O(sK)", self->state->attach, kind->name, handle) : NULL;
 }
 
 /* ---- for threads ---- */
@@ -241,7 +217,8 @@ void core_shared_dealloc(PyObject *op)
 
 	if (self->weakrefs)
 		PyObject_ClearWeakRefs(op);
-	hold_drop(self->hold);
+	if (self->maker == core_shared_life)
+		let_go(self);
 	core_bounds_free(&self->bounds);
 	type->tp_free(op);
 	Py_DECREF(type);
@@ -251,17 +228,13 @@ int core_shared_stale(const struct core_shared *self)
 {
 	void *block;
 
-	return ft_block_at(self->handle, &block);
+	return ft_block_at(atomic_load(&self->handle), &block);
 }
 
 PyObject *core_shared_reduce(PyObject *op, const struct core_kind *kind)
 {
-	struct core_shared *self = (struct core_shared *)op;
-
-	if (self->threads)
-		return reduce_local(op, kind);
-	return Py_BuildValue("O(sK)", self->state->attach, kind->name,
-			     (unsigned long long)self->handle);
+	return ((struct core_shared *)op)->threads ? reduce_local(op, kind)
+						   : reduce_shared(op, kind);
 }
 
 static const struct core_kind *kind_named(PyObject *name)
@@ -282,8 +255,8 @@ static const struct core_kind *kind_named(PyObject *name)
 static PyObject *raise_gone(const struct core_kind *kind)
 {
 	PyErr_Format(PyExc_ValueError,
-		     "this %s no longer exists: the process that made it dropped it (keep a "
-		     "reference there while others use it)",
+		     "this %s no longer exists: the last process that held it dropped it (a "
+		     "pickle alone does not keep it: keep a reference)",
 		     kind->name);
 	return NULL;
 }
@@ -291,15 +264,26 @@ static PyObject *raise_gone(const struct core_kind *kind)
 static PyObject *attach_kind(struct core_state *state, const struct core_kind *kind,
 			     uint64_t handle)
 {
+	PyObject *op = NULL;
 	void *block;
-	int rc = ft_block_at(handle, &block);
+	int rc = ft_block_hold(handle, &block), held = !rc;
 
-	if (rc == -ESTALE || (rc == 0 && ft_block_size(block) != kind->size))
-		return raise_gone(kind);
-	if (rc)
+	/* What belongs to the process that we are a copy of is there, but not held. */
+	if (rc == -EPERM)
+		rc = ft_block_at(handle, &block);
+	if (rc && rc != -ESTALE)
 		return core_raise(rc);
-	return object_new(type_among(&state->processes, kind), state, block, handle,
-			  hold_again(handle, kind));
+	if (rc || ft_block_size(block) != kind->size)
+		raise_gone(kind);
+	else
+		op = object_new(type_among(&state->processes, kind), state, kind, block, handle);
+	if (!op && held)
+		ft_block_drop(block);
+	if (op && held) {
+		((struct core_shared *)op)->maker = core_shared_life;
+		atomic_init(&((struct core_shared *)op)->shared, 1);
+	}
+	return op;
 }
 
 static int complete(PyObject *op, const struct core_kind *kind, PyObject *extra)
@@ -374,7 +358,7 @@ PyMethodDef core_shared_functions[] = {
 	  "attach($module, typename, handle, lock=None)\n--\n\n"
 	  "The Lock, Event, Queue or other primitive behind a handle: unpickling one calls it.\n\n"
 	  "typename is \"Lock\", \"Event\" and so on; handle is the int that its __reduce__ gave;\n"
-	  "lock is what a Condition, and nothing else, works with.  Raises ValueError if the\n"
-	  "process that made it has dropped it meanwhile." },
+	  "lock is what a Condition, and nothing else, works with.  Raises ValueError if\n"
+	  "nobody held it any more: a pickle alone does not keep it." },
 	{ NULL, NULL, 0, NULL },
 };

@@ -3,11 +3,16 @@
  * What Lock, Event, Queue and the others have in common: a Python object over a
  * struct of the library.  Each has two types, with the same methods.
  *
- * For processes the struct is an arena block, and the object travels by pickling
- * the block's handle.  In the process that made the block, all its Python
- * objects share one hold; the last of them frees the block.  In other processes
- * an object only points there, and each use first asks the arena whether the
- * block still exists.
+ * For processes the struct is an arena block.  It belongs to the process that made
+ * it until it is pickled for the first time: then it is shared (ft_block_share),
+ * and each object, wherever, is a hold.  What travels in an item of a queue or
+ * with a task is held by the block that it travels in (cargo.h).  A pickle made by
+ * anybody else is a name that holds nothing: loading it is refused when nobody
+ * holds the object any more.
+ *
+ * An object that a worker was born with, as a copy of the process it was cloned
+ * from, holds nothing, and neither does one of a block that its maker could not
+ * share: each use first asks the arena whether the block still exists.
  *
  * For threads the struct is FT_PRIVATE and lies inside the Python object, which
  * never moves.  Whoever waits on it, or wakes others, is in a method of the
@@ -22,17 +27,20 @@
 
 #include "bound.h"
 
-struct core_hold;
+struct core_kind;
 
 struct core_shared {
 	PyObject_HEAD
 	PyObject *weakrefs; /* the interpreter's */
 	struct core_state *state;
 	void *block;
-	/* For threads 0 until it is pickled for the first time, and set once. */
+	/* The block's; for threads 0 until it is pickled for the first time, and set
+	 * once. */
 	_Atomic uint64_t handle;
-	struct core_hold *hold; /* NULL: another process made it, or threads use it */
-	int threads;            /* 1: of the threads of this process */
+	_Atomic int shared; /* 1: the block is, since it was pickled, or unpickled */
+	const struct core_kind *kind;
+	uint32_t maker; /* core_shared_life of the process that holds it; 0: nobody */
+	int threads;    /* 1: of the threads of this process */
 	struct core_bounds bounds;
 };
 
@@ -42,7 +50,9 @@ struct core_kind {
 	size_t size;   /* of the library's struct */
 	size_t inside; /* where that lies in an object for threads */
 	size_t type;   /* offset of the type in struct core_types */
-	int (*destroy)(void *block); /* before a block is freed; may be NULL */
+	uint32_t flags; /* for ft_block_share */
+	int (*destroy)(void *block); /* before a block is freed that was never shared;
+				      * may be NULL */
 	/* Gives a new copy what came with the handle (NULL: nothing).  0 or -1;
 	 * may be NULL where nothing comes. */
 	int (*complete)(PyObject *op, PyObject *extra);
@@ -68,12 +78,21 @@ PyObject *core_shared_bare(PyTypeObject *type);
 
 void core_shared_dealloc(PyObject *op);
 
-/* 0, or -ESTALE when the process that made it freed it. */
+/* Which life of this process it is: another one in a worker that is a copy, whose
+ * objects are copies of others' too.  Written when it begins, before any thread. */
+extern uint32_t core_shared_life __attribute__((visibility("hidden")));
+void core_shared_reborn(void);
+
+/* 0, or -ESTALE when nobody held it any more. */
 int core_shared_stale(const struct core_shared *self);
 static inline int core_shared_check(const struct core_shared *self)
 {
-	return self->hold || self->threads ? 0 : core_shared_stale(self);
+	return self->maker == core_shared_life || self->threads ? 0 : core_shared_stale(self);
 }
+
+/* The handle of one for processes, for a pickle: the block is shared from now on,
+ * and noted (cargo.h).  0 with an exception. */
+uint64_t core_shared_name(PyObject *op);
 
 /* __reduce__ for each kind. */
 PyObject *core_shared_reduce(PyObject *op, const struct core_kind *kind);

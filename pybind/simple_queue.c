@@ -22,6 +22,7 @@ const struct core_kind core_simple_queue_kind = {
 	.name = "SimpleQueue",
 	.size = sizeof(struct ft_simple_queue),
 	.type = offsetof(struct core_types, simple_queue),
+	.flags = FT_BLOCK_QUEUE,
 	.destroy = simple_queue_destroy,
 };
 
@@ -173,9 +174,9 @@ PyDoc_STRVAR(simple_queue_doc,
 	     "SimpleQueue()\n--\n\n"
 	     "First in, first out, between the workers of one program, without a limit.\n\n"
 	     "Items are pickled, and may be of any size.  The queue lives in memory that\n"
-	     "all workers share and may itself be pickled to any of them.  The process\n"
-	     "that made it must keep a reference while others use it; when it drops the\n"
-	     "last one, the items that are left go with it.\n\n"
+	     "all workers share and may itself be pickled to any of them.  It exists as\n"
+	     "long as any worker has it, or it is on its way to one; the items that are\n"
+	     "left then go with it.\n\n"
 	     ">>> from freethreading import SimpleQueue\n"
 	     ">>> queue = SimpleQueue()\n"
 	     ">>> queue.put([1, 2])\n"

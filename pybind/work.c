@@ -192,10 +192,10 @@ static int reply_parcel(struct ft_task *task, struct core_parcel *parcel)
 	return rc;
 }
 
-/* What Python has made of it: (status, bytes).  The status. */
-static int reply_pair(struct ft_task *task, PyObject *pair)
+/* What Python has made of it: (status, bytes), and what these refer to.  The
+ * status. */
+static int reply_pair(struct ft_task *task, PyObject *pair, struct core_parcel *parcel)
 {
-	struct core_parcel parcel;
 	Py_buffer view;
 	int status = -EFAULT, rc;
 
@@ -203,25 +203,38 @@ static int reply_pair(struct ft_task *task, PyObject *pair)
 		PyErr_Clear();
 		return -EFAULT;
 	}
-	core_parcel_init(&parcel);
-	if (status)
-		rc = ft_task_reply(task, view.buf, (size_t)view.len);
-	else
-		rc = core_parcel_pickle(&parcel, view.obj) ? -ENOMEM : reply_parcel(task, &parcel);
+	rc = status ? core_parcel_put(parcel, view.buf, (size_t)view.len)
+		    : core_parcel_pickle(parcel, view.obj);
+	rc = rc || core_parcel_seal(parcel) ? -ENOMEM : reply_parcel(task, parcel);
 	PyErr_Clear();
-	core_parcel_clear(&parcel);
 	PyBuffer_Release(&view);
 	return rc ? rc : status;
+}
+
+/* What one of the helpers makes of an exception, and of a value if there is one. */
+static int reply_helped(struct core_seat *self, PyObject *helper, PyObject *error,
+			PyObject *value)
+{
+	struct core_parcel parcel;
+	PyObject *pair;
+	int status;
+
+	core_parcel_init(&parcel);
+	core_cargo_begin(&parcel.cargo);
+	pair = PyObject_CallFunctionObjArgs(helper, error, value, NULL);
+	core_cargo_end(&parcel.cargo);
+	status = reply_pair(self->task, pair, &parcel);
+	core_parcel_clear(&parcel);
+	Py_XDECREF(pair);
+	return status;
 }
 
 /* The exception that is set, by way of Python. */
 static int reply_raised(struct core_seat *self, const struct helpers *helpers)
 {
 	PyObject *error = core_exception_take();
-	PyObject *pair = PyObject_CallOneArg(helpers->raised, error);
-	int status = reply_pair(self->task, pair);
+	int status = reply_helped(self, helpers->raised, error, NULL);
 
-	Py_XDECREF(pair);
 	Py_DECREF(error);
 	return status;
 }
@@ -230,10 +243,8 @@ static int reply_raised(struct core_seat *self, const struct helpers *helpers)
 static int reply_otherwise(struct core_seat *self, const struct helpers *helpers, PyObject *value)
 {
 	PyObject *error = core_exception_take();
-	PyObject *pair = PyObject_CallFunctionObjArgs(helpers->send, error, value, NULL);
-	int status = reply_pair(self->task, pair);
+	int status = reply_helped(self, helpers->send, error, value);
 
-	Py_XDECREF(pair);
 	Py_DECREF(error);
 	return status;
 }
@@ -244,7 +255,7 @@ static int reply_value(struct core_seat *self, const struct helpers *helpers, Py
 	int status;
 
 	core_parcel_init(&parcel);
-	if (core_parcel_object(self->state, &parcel, value))
+	if (core_parcel_object(self->state, &parcel, value) || core_parcel_seal(&parcel))
 		status = reply_otherwise(self, helpers, value);
 	else
 		status = reply_parcel(self->task, &parcel);

@@ -12,7 +12,8 @@
  *     }
  *
  * A block belongs to the process that allocated it, until that process frees
- * it, dies, or gives it away (ft_queue_put_block, a task's result).  Addresses
+ * it, dies, or gives it away (ft_queue_put_block, a task's result), or until it
+ * shares it: then it exists as long as anybody holds it.  Addresses
  * differ between processes; a handle means the same block in every process of
  * the program, and is refused (-ESTALE) once that block was freed, even if its
  * memory is in use again.
@@ -73,6 +74,31 @@ FT_API uint64_t ft_block_handle(const void *block);
 
 /* The block behind a handle.  0, -EINVAL (never was one), -ESTALE (freed). */
 FT_API int ft_block_at(uint64_t handle, void **block);
+
+#define FT_BLOCK_QUEUE 1u /* an ft_queue or ft_simple_queue is in it */
+
+/* From now on the block is nobody's: it exists as long as a process holds it,
+ * or a block that carries it exists.  The caller's process holds it once.  What
+ * is in an FT_BLOCK_QUEUE is destroyed by whoever ends it.  Not for two threads
+ * at once.  0, -EINVAL, -EPERM (not the caller's own), -ENOMEM, -ECHILD. */
+FT_API int ft_block_share(void *block, uint32_t flags);
+
+/* The shared block behind a handle, which the caller's process holds from now on
+ * (once more).  A process that dies holds nothing.  0, -ESTALE (nobody held it
+ * any more), -EPERM (it is not shared), -EINVAL, -ENOMEM, -EAGAIN, -ECHILD. */
+FT_API FT_NODISCARD int ft_block_hold(uint64_t handle, void **block);
+
+/* The caller's process holds it once less; the last one ends it.  0, -EINVAL,
+ * -EPERM (it does not hold it), -ECHILD. */
+FT_API int ft_block_drop(void *block);
+
+/* A block of the caller carries shared blocks: as long as it exists, whoever has
+ * it then, so do these.  Its size is `size` from now on; their handles stand
+ * behind that, so it must have room for count + 1 handles there, from the next
+ * multiple of 8 on.  A count of 0 lets go of what it carried.  0, -ENOSPC,
+ * -ESTALE (one of them is gone: none is carried), -EPERM (it, or one of them, is
+ * not what it must be), -EINVAL, -ENOMEM, -EAGAIN, -ECHILD. */
+FT_API int ft_block_carry(void *block, size_t size, const uint64_t *handles, size_t count);
 
 FT_END_DECLS
 

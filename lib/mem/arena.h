@@ -25,7 +25,7 @@
 #include "os/compiler.h"
 
 #define FT__ARENA_MAGIC UINT64_C(0x6165726874656572) /* "reethrea" */
-#define FT__ARENA_ABI 1u
+#define FT__ARENA_ABI 2u
 #define FT__SPAN_SHIFT 16
 #define FT__SPAN (UINT64_C(1) << FT__SPAN_SHIFT)
 #define FT__SLOTS 16384u

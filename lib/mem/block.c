@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "mem/cache.h"
+#include "mem/share.h"
 #include "mem/slot.h"
 #include "mem/span.h"
 #include "os/atomic.h"
@@ -56,8 +57,7 @@ struct ft__block *ft__block_at_offset(uint64_t offset)
 			    sizeof(struct ft__block));
 }
 
-/* What a block has room for, after its header. */
-static uint64_t room(uint64_t span)
+uint64_t ft__block_room(uint64_t span)
 {
 	uint64_t size = FT__WORD_STATE(span) == FT__SPAN_RUN
 				? (uint64_t)FT__WORD_OWNER(span) << FT__SPAN_SHIFT
@@ -165,12 +165,27 @@ int ft_block_free(void *payload)
 		return -EINVAL;
 	if (rc == 0)
 		rc = ft__cache(&cache);
-	if (rc == 0)
+	if (rc == 0) {
+		ft__share_unload(block, cache->me);
 		rc = disown(block, cache->me);
+	}
 	if (FT__UNLIKELY(rc != 0))
 		return rc;
 	put_back(cache, block, span);
 	return 0;
+}
+
+bool ft__block_end(struct ft__block *block, uint64_t seen)
+{
+	struct ft__cache *cache;
+	uint64_t span;
+
+	/* Release, as in disown. */
+	if (ft__cache(&cache) || ft__block_find(ft__block_payload(block), &span) != block ||
+	    !ft__cas64_release(&block->word, &seen, freed(seen)))
+		return false;
+	put_back(cache, block, span);
+	return true;
 }
 
 size_t ft_block_size(const void *payload)
@@ -182,19 +197,25 @@ size_t ft_block_size(const void *payload)
 	if (!block || FT__WORD_STATE(ft__load64_acquire(&block->word)) == FT__BLOCK_FREE)
 		return 0;
 
-	uint64_t size = ft__load64_relaxed(&block->size);
+	uint64_t size = ft__block_bytes(block);
 
-	return size <= room(span) ? (size_t)size : 0;
+	return size <= ft__block_room(span) ? (size_t)size : 0;
+}
+
+uint64_t ft__block_name(const struct ft__block *block)
+{
+	uint64_t word = ft__load64_acquire(&block->word); /* pairs: as above */
+
+	if (FT__WORD_STATE(word) == FT__BLOCK_FREE)
+		return 0;
+	return ft__offset(block) >> FT__CLASS_SHIFT << 30 | FT__WORD_GENERATION(word);
 }
 
 uint64_t ft_block_handle(const void *payload)
 {
 	struct ft__block *block = ft__block_of(payload);
-	uint64_t word = block ? ft__load64_acquire(&block->word) : 0; /* pairs: as above */
 
-	if (FT__WORD_STATE(word) == FT__BLOCK_FREE)
-		return 0;
-	return ft__offset(block) >> FT__CLASS_SHIFT << 30 | FT__WORD_GENERATION(word);
+	return block ? ft__block_name(block) : 0;
 }
 
 int ft_block_at(uint64_t handle, void **payload)
@@ -274,25 +295,19 @@ int ft__block_seize(uint64_t handle, uint32_t from)
 
 int ft__block_release(uint64_t handle)
 {
-	struct ft__cache *cache;
 	void *payload;
-	uint64_t span;
 	int rc = ft_block_at(handle, &payload);
 
-	if (rc == 0)
-		rc = ft__cache(&cache);
 	if (rc != 0)
 		return rc;
 
-	struct ft__block *block = ft__block_find(payload, &span);
+	struct ft__block *block = ft__block_of(payload);
 	uint64_t seen = block ? ft__load64_relaxed(&block->word) : 0;
 
-	/* Release, as in disown. */
-	if (!names(handle, seen, cache->me) ||
-	    !ft__cas64_release(&block->word, &seen, freed(seen)))
+	if (!names(handle, seen, ft__process()))
 		return -EPERM;
-	put_back(cache, block, span);
-	return 0;
+	ft__share_unload(block, ft__process());
+	return ft__block_end(block, seen) ? 0 : -EPERM;
 }
 
 int ft__block_give(struct ft__block *block, uint64_t home)

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "mem/block.h"
+#include "mem/share.h"
 #include "mem/slot.h"
 #include "mem/span.h"
 #include "os/atomic.h"
@@ -31,17 +31,25 @@ static bool block_is_right(const struct ft__block *block, uint64_t room)
 	/* Acquire: pairs with the owner's step; its fields were written before. */
 	uint64_t word = ft__load64_acquire(&block->word);
 	uint32_t owner = FT__WORD_OWNER(word);
+	void *home;
 
 	switch (FT__WORD_STATE(word)) {
 	case FT__BLOCK_FREE:
 		return owner == 0;
 	case FT__BLOCK_OWNED:
-		return ft__slot_alive(owner) && ft__load64_relaxed(&block->size) <= room;
+		return ft__slot_alive(owner) && ft__block_bytes(block) <= room;
 	case FT__BLOCK_GIVING:
 	case FT__BLOCK_TAKING:
 		return ft__slot_alive(owner) && ft__at(ft__load64_relaxed(&block->home), 1);
 	case FT__BLOCK_HELD:
 		return owner == 0 && ft__at(ft__load64_relaxed(&block->home), 1);
+	case FT__BLOCK_SHARED:
+		return ft__block_bytes(block) <= room && ft__share_holds(block) > 0;
+	case FT__BLOCK_ENDING:
+		return ft__slot_alive(owner);
+	case FT__BLOCK_PAGE:
+		return (owner == 0 || ft__slot_alive(owner)) &&
+		       ft_block_at(ft__load64_relaxed(&block->home), &home) == 0;
 	default:
 		return false;
 	}
@@ -124,9 +132,10 @@ int ft_arena_check(uint64_t *where)
 static void count_block(void *ctx, struct ft__block *block, uint64_t room)
 {
 	struct checking *checking = ctx;
+	uint32_t state = FT__WORD_STATE(ft__load64_relaxed(&block->word));
 
 	(void)room;
-	checking->blocks += FT__WORD_STATE(ft__load64_relaxed(&block->word)) != FT__BLOCK_FREE;
+	checking->blocks += state != FT__BLOCK_FREE && state != FT__BLOCK_PAGE;
 }
 
 int ft_arena_info(struct ft_arena_info *info)

@@ -172,6 +172,7 @@ static void fill(struct ft__slot *slot, pid_t pid, pid_t tid, const char *name)
 	ft__store32_relaxed(&slot->gone, 0);
 	ft__store32_relaxed(&slot->left, 0);
 	ft__store32_relaxed(&slot->mail, 0);
+	ft__store64_relaxed(&slot->joining, 0);
 	memset(slot->name, 0, sizeof(slot->name));
 	memcpy(slot->name, name, strnlen(name, sizeof(slot->name) - 1));
 	FT__POINT();
@@ -370,6 +371,17 @@ uint32_t ft__slot_next(uint32_t *index)
 		++*index;
 	}
 	return owner;
+}
+
+bool ft__slot_joins(uint64_t handle)
+{
+	uint32_t high = slots_high();
+
+	/* Seq_cst: pairs with join() in share.c. */
+	for (uint32_t i = 0; i < high; i++)
+		if (ft__load64_seq_cst(&ft__arena.slot[i].joining) == handle)
+			return true;
+	return false;
 }
 
 void ft__slot_each(uint32_t process, void (*fn)(void *ctx, uint32_t owner, struct ft__slot *slot),

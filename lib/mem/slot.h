@@ -75,8 +75,12 @@ struct ft__slot {
 	uint32_t zero;
 	uint64_t letter;   /* the same; the maker writes it */
 	struct ft__waiter waiter;
+	/* mem/share.h: atomic: the handle of the block that its thread is joining, or
+	 * 0; the thread, and the sweeper of its process. */
+	uint64_t joining;
+	uint64_t apart[7];
 };
-_Static_assert(sizeof(struct ft__slot) == 320, "slots are counted in whole cache lines");
+_Static_assert(sizeof(struct ft__slot) == 384, "slots are counted in whole cache lines");
 
 /* A wake-up that comes when the thread releases a lock (sync/condition.h). */
 struct ft__owed {
@@ -131,6 +135,9 @@ uint32_t ft__slot_count(void);
 /* The owner id of the first slot in use at *index or above, and *index behind it;
  * 0: no more.  Of all processes. */
 uint32_t ft__slot_next(uint32_t *index);
+
+/* Does a thread, of any process, say that it is joining this block? */
+bool ft__slot_joins(uint64_t handle);
 
 /* Calls fn for every slot, the process's own last, that belongs to a process. */
 void ft__slot_each(uint32_t process, void (*fn)(void *ctx, uint32_t owner, struct ft__slot *slot),

@@ -2,6 +2,7 @@
 /* Walking over all blocks: for the dead, and for counts. */
 #include "mem/block.h"
 
+#include "mem/share.h"
 #include "mem/slot.h"
 #include "mem/span.h"
 #include "os/atomic.h"
@@ -51,7 +52,7 @@ static void count_one(void *ctx, struct ft__block *block, uint64_t room)
 	uint32_t state = FT__WORD_STATE(word);
 
 	(void)room;
-	if (state == FT__BLOCK_FREE)
+	if (state == FT__BLOCK_FREE || state == FT__BLOCK_SHARED || state == FT__BLOCK_PAGE)
 		return;
 	if (counting->owner ? FT__WORD_OWNER(word) == counting->owner : state == FT__BLOCK_HELD)
 		counting->blocks++;
@@ -69,6 +70,7 @@ struct sweeping {
 	uint32_t dead, me;
 	ft__block_linked *linked;
 	uint64_t freed;
+	bool shares; /* there are SHARED blocks, or PAGEs */
 };
 
 /* What the table in block.h says happens after a death.  True: it is free. */
@@ -80,8 +82,17 @@ static bool settle(struct sweeping *sweeping, struct ft__block *block)
 
 	if (state == FT__BLOCK_FREE)
 		return true;
+	if (state == FT__BLOCK_SHARED || state == FT__BLOCK_PAGE) {
+		sweeping->shares = true;
+		return false;
+	}
 	if (FT__WORD_OWNER(seen) != sweeping->dead)
 		return false;
+	if (state == FT__BLOCK_ENDING) {
+		ft__share_resume(block, seen);
+		sweeping->shares = true; /* it may have lost pages */
+		return false;
+	}
 	if ((state == FT__BLOCK_GIVING || state == FT__BLOCK_TAKING) && sweeping->linked &&
 	    sweeping->linked(ft__load64_relaxed(&block->home), block)) {
 		ft__cas64_seq_cst(&block->word, &seen, ft__word(FT__BLOCK_HELD, 0, generation));
@@ -106,12 +117,20 @@ static void sweep_class(struct sweeping *sweeping, uint64_t index, uint32_t clas
 		ft__hint_set(class, index);
 }
 
+static void settle_share(void *ctx, struct ft__block *block, uint64_t room)
+{
+	(void)room;
+	ft__share_settle(block, ((struct sweeping *)ctx)->dead);
+}
+
 uint64_t ft__block_sweep(uint32_t dead, ft__block_linked *linked)
 {
 	struct sweeping sweeping = { .dead = dead, .me = ft__process(), .linked = linked };
 
 	if (!dead || !sweeping.me)
 		return 0;
+
+	ft__share_sweep(dead);
 
 	uint64_t high = ft__spans_high();
 
@@ -125,6 +144,9 @@ uint64_t ft__block_sweep(uint32_t dead, ft__block_linked *linked)
 		else if (FT__WORD_STATE(word) == FT__SPAN_RUN && settle(&sweeping, block_in(i, 0)))
 			ft__span_unrun(i, word, sweeping.me);
 	}
+	/* What was carried by a block that is free now is let go here, too. */
+	if (sweeping.shares)
+		ft__block_walk(settle_share, &sweeping);
 	ft__span_sweep(dead);
 	return sweeping.freed;
 }

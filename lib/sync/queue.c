@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "mem/share.h"
 #include "os/atomic.h"
 #include "os/clock.h"
 #include "os/compiler.h"
@@ -295,6 +296,16 @@ int ft_queue_destroy(struct ft_queue *queue)
 	return 0;
 }
 
+static int end_queue(void *payload)
+{
+	return ft_queue_destroy(payload);
+}
+
+__attribute__((constructor)) static void watch_shares(void)
+{
+	ft__share_end_queue = end_queue;
+}
+
 /* Somebody on another CPU may be about to put, or to get: wait a little without the
  * lock for the size to leave `at`. */
 static struct ft__spin spin_while(const struct ft_queue *queue, uint64_t at,
@@ -443,7 +454,7 @@ int ft_queue_get(struct ft_queue *queue, void **block, size_t *size, ft_deadline
 	if (rc != 0)
 		return rc;
 	*block = ft__block_payload(item);
-	*size = item->size;
+	*size = ft__block_bytes(item);
 	return 0;
 }
 

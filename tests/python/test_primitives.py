@@ -55,12 +55,6 @@ MAKERS = {
 BLOCKS = {"Condition": 2}
 
 
-def make_and_tell(queue, gate):
-    made = [make() for make in MAKERS.values()]
-    queue.put(made)
-    gate.wait()
-
-
 class CommonTest(WorkerTestCase):
     def test_weak_references(self):
         for name, make in MAKERS.items():
@@ -152,30 +146,6 @@ class CommonTest(WorkerTestCase):
         ):
             with self.assertRaises(TypeError):
                 bad()
-
-    def test_stale(self):
-        """What a worker made is gone with it, and everything says so."""
-        queue, gate = Queue(), Event()
-        worker = self.start(make_and_tell, queue, gate)
-        things = dict(zip(MAKERS, queue.get(timeout=LIMIT)))
-        gate.set()
-        worker.join(LIMIT)
-        uses = {
-            "RLock": "acquire release",
-            "Semaphore": "acquire release get_value",
-            "BoundedSemaphore": "acquire release get_value",
-            "Condition": "acquire release wait notify notify_all",
-            "Barrier": "wait abort reset parties n_waiting broken",
-            "SimpleQueue": "get empty",
-        }
-        for name, thing in things.items():
-            self.assertIn("gone", repr(thing))
-            for use in uses[name].split():
-                with self.subTest(f"{name}.{use}"):
-                    with self.assertRaisesRegex(ValueError, "no longer exists"):
-                        getattr(thing, use)()
-        with self.assertRaisesRegex(ValueError, "no longer exists"):
-            things["SimpleQueue"].put(1)
 
     def test_refused_in_a_forked_child(self):
         lock, semaphore, barrier, queue = RLock(), Semaphore(), Barrier(1), SimpleQueue()

@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: MIT */
+/* Holding and letting go of shared blocks: see share.h. */
+#include "mem/share.h"
+
+#include <errno.h>
+
+#include "os/atomic.h"
+
+/* A block has a small page first, since most have few holders. */
+#define FEW ((size_t)96)
+#define MANY ((size_t)480)
+#define PAGES_MOST 16384u /* scribbled links lead nowhere for ever */
+
+int (*ft__share_end_queue)(void *payload);
+
+/* ---- words ---- */
+
+static bool is_shared(uint64_t word, uint64_t handle)
+{
+	return FT__WORD_STATE(word) == FT__BLOCK_SHARED &&
+	       FT__WORD_GENERATION(word) == (handle & 0x3fffffff);
+}
+
+static uint64_t one_join_more(uint64_t word)
+{
+	return ft__word(FT__BLOCK_SHARED, (FT__WORD_OWNER(word) + 1) & 0x3fffffff,
+			FT__WORD_GENERATION(word));
+}
+
+static uint64_t hold_of(uint32_t owner, uint64_t count)
+{
+	return count ? count << 30 | owner : 0;
+}
+
+static uint64_t hold_count(uint64_t hold)
+{
+	return hold >> 30;
+}
+
+static bool is_process(uint64_t hold, uint32_t owner)
+{
+	return hold && hold_count(hold) <= FT__HOLDS_MOST && (hold & 0x3fffffff) == owner;
+}
+
+static bool is_block(uint64_t hold)
+{
+	return hold_count(hold) > FT__HOLDS_MOST;
+}
+
+/* ---- pages ---- */
+
+struct walk {
+	uint64_t handle, next; /* whose pages; the next one's offset */
+	uint64_t *hold;
+	uint64_t left;         /* holds from `hold` on in this page */
+	uint32_t pages;
+};
+
+static struct walk walk_of(const struct ft__block *block, uint64_t handle)
+{
+	/* Acquire: pairs with the CAS that links a page. */
+	return (struct walk){ .handle = handle, .next = ft__load64_acquire(&block->link) };
+}
+
+/* To the next page.  Who does not hold the block may be in what was one. */
+static bool turn(struct walk *walk)
+{
+	struct ft__block *page = walk->next ? ft__block_at_offset(walk->next) : NULL;
+
+	if (!page || walk->pages++ == PAGES_MOST ||
+	    FT__WORD_STATE(ft__load64_acquire(&page->word)) != FT__BLOCK_PAGE ||
+	    ft__load64_relaxed(&page->home) != walk->handle)
+		return false;
+	walk->next = ft__load64_acquire(&page->link); /* pairs: as above */
+	walk->hold = ft__block_payload(page);
+	walk->left = ft_block_size(walk->hold) / sizeof(*walk->hold);
+	return true;
+}
+
+static uint64_t *next_hold(struct walk *walk)
+{
+	while (walk->left == 0)
+		if (!turn(walk))
+			return NULL;
+	walk->left--;
+	return walk->hold++;
+}
+
+/* A page whose first hold is `hold`, linked nowhere yet. */
+static struct ft__block *page_new(uint64_t handle, uint64_t hold, size_t size)
+{
+	struct ft__block *page;
+	uint64_t *holds, seen;
+	void *payload;
+
+	if (ft_block_alloc(size, &payload) != 0)
+		return NULL;
+	page = ft__block_of(payload);
+	holds = payload;
+	for (size_t i = 0; i < size / sizeof(*holds); i++)
+		ft__store64_relaxed(&holds[i], i ? 0 : hold);
+	ft__store64_relaxed(&page->home, handle);
+	ft__store64_relaxed(&page->link, 0);
+	seen = ft__load64_relaxed(&page->word);
+	/* Release, with turn(). */
+	ft__cas64_seq_cst(&page->word, &seen,
+			  ft__word(FT__BLOCK_PAGE, ft__process(), FT__WORD_GENERATION(seen)));
+	return page;
+}
+
+/* It is the block's alone from now on. */
+static void page_linked(struct ft__block *page)
+{
+	uint64_t seen = ft__load64_relaxed(&page->word);
+
+	/* Relaxed would do: only sweepers look at the owner. */
+	ft__cas64_release(&page->word, &seen,
+			  ft__word(FT__BLOCK_PAGE, 0, FT__WORD_GENERATION(seen)));
+}
+
+static int page_add(struct ft__block *block, uint64_t handle, uint64_t hold)
+{
+	struct ft__block *page = page_new(handle, hold, MANY);
+	uint64_t first = ft__load64_relaxed(&block->link);
+
+	if (!page)
+		return -ENOMEM;
+	do {
+		ft__store64_relaxed(&page->link, first);
+	} while (!ft__cas64_seq_cst(&block->link, &first, ft__offset(page)));
+	page_linked(page);
+	return 0;
+}
+
+/* ---- holds ---- */
+
+static bool change(uint64_t *hold, uint64_t seen, uint64_t next)
+{
+	return ft__cas64_seq_cst(hold, &seen, next);
+}
+
+/* Into a free place, or on a new page.  By who is joining. */
+static int put(struct ft__block *block, uint64_t handle, uint64_t hold)
+{
+	struct walk walk = walk_of(block, handle);
+
+	for (uint64_t *at; (at = next_hold(&walk));)
+		if (ft__load64_relaxed(at) == 0 && change(at, 0, hold))
+			return 0;
+	return page_add(block, handle, hold);
+}
+
+/* One more of the process, by who is joining. */
+static int put_mine(struct ft__block *block, uint64_t handle, uint32_t me)
+{
+	struct walk walk = walk_of(block, handle);
+
+	for (uint64_t *at; (at = next_hold(&walk));) {
+		uint64_t seen = ft__load64_relaxed(at);
+
+		if (is_process(seen, me) && hold_count(seen) < FT__HOLDS_MOST &&
+		    change(at, seen, hold_of(me, hold_count(seen) + 1)))
+			return 0;
+	}
+	return put(block, handle, hold_of(me, 1));
+}
+
+/* One less of the process, by who has one.  False: there is none. */
+static bool take_mine(struct ft__block *block, uint64_t handle, uint32_t me)
+{
+	struct walk walk = walk_of(block, handle);
+
+	for (uint64_t *at; (at = next_hold(&walk));) {
+		uint64_t seen = ft__load64_relaxed(at);
+
+		while (is_process(seen, me))
+			/* Seq_cst, before the look of share.h's step 2. */
+			if (ft__cas64_seq_cst(at, &seen, hold_of(me, hold_count(seen) - 1)))
+				return true;
+	}
+	return false;
+}
+
+/* The carrier's, by who has that in its hands. */
+static void take_carrier(struct ft__block *block, uint64_t handle, uint64_t carrier)
+{
+	struct walk walk = walk_of(block, handle);
+
+	for (uint64_t *at; (at = next_hold(&walk));)
+		if (ft__load64_relaxed(at) == carrier && change(at, carrier, 0))
+			return;
+}
+
+static bool is_held(const struct ft__block *block, uint64_t handle)
+{
+	struct walk walk = walk_of(block, handle);
+
+	for (uint64_t *at; (at = next_hold(&walk));)
+		if (ft__load64_seq_cst(at)) /* pairs with what change() wrote */
+			return true;
+	return false;
+}
+
+uint32_t ft__share_holds(const struct ft__block *block)
+{
+	struct walk walk = walk_of(block, ft__block_name(block));
+	uint32_t count = 0;
+
+	for (uint64_t *at; (at = next_hold(&walk));)
+		count += ft__load64_relaxed(at) != 0;
+	return count;
+}
+
+/* ---- the end ---- */
+
+/* What this thread has to end: freeing what is in a queue may end further ones,
+ * which then wait until the stack is low again. */
+static FT__THREAD struct {
+	uint64_t first; /* offset, linked by `home` */
+	bool busy;
+} endings;
+
+static void free_pages(const struct ft__block *block, uint64_t handle)
+{
+	struct walk walk = walk_of(block, handle);
+	uint64_t at = walk.next;
+
+	for (; turn(&walk); at = walk.next) {
+		struct ft__block *page = ft__block_at_offset(at);
+
+		/* Its link was read before: it is somebody else's soon. */
+		if (page)
+			ft__block_end(page, ft__load64_relaxed(&page->word));
+	}
+}
+
+static void end_now(struct ft__block *block)
+{
+	if ((ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED) && ft__share_end_queue)
+		ft__share_end_queue(ft__block_payload(block));
+	free_pages(block, ft__block_name(block));
+	ft__block_end(block, ft__load64_relaxed(&block->word));
+}
+
+/* A block that is ENDING(me). */
+static void end(struct ft__block *block)
+{
+	ft__store64_relaxed(&block->home, endings.first);
+	endings.first = ft__offset(block);
+	if (endings.busy)
+		return;
+	endings.busy = true;
+	while (endings.first) {
+		block = ft__block_at_offset(endings.first);
+		endings.first = block ? ft__load64_relaxed(&block->home) : 0;
+		if (block)
+			end_now(block);
+	}
+	endings.busy = false;
+}
+
+static uint64_t ending(uint64_t word)
+{
+	return ft__word(FT__BLOCK_ENDING, ft__process(), FT__WORD_GENERATION(word));
+}
+
+/* Step 2 and 3 of who leaves.  The header is one, whatever became of the block. */
+static void end_if_last(struct ft__block *block, uint64_t handle)
+{
+	uint64_t seen = ft__load64_seq_cst(&block->word); /* pairs with join() */
+
+	if (is_shared(seen, handle) && !ft__slot_joins(handle) && !is_held(block, handle) &&
+	    ft__cas64_seq_cst(&block->word, &seen, ending(seen)))
+		end(block);
+}
+
+/* ---- joining ---- */
+
+struct guest {
+	struct ft__slot *slot;
+	struct ft__block *block;
+	uint64_t handle;
+};
+
+/* Whoever joins has its slot say so for the whole visit: nothing of the block
+ * goes away before it leaves the slot. */
+static int join(struct guest *guest, uint64_t handle)
+{
+	struct ft__self *self;
+	void *payload;
+	uint64_t seen;
+	int rc = ft_block_at(handle, &payload);
+
+	if (rc == 0)
+		rc = ft__self(&self);
+	if (rc != 0)
+		return rc;
+	*guest = (struct guest){ self->slot, (struct ft__block *)payload - 1, handle };
+	/* Seq_cst: pairs with ft__slot_joins. */
+	ft__store64_seq_cst(&guest->slot->joining, handle);
+	seen = ft__load64_seq_cst(&guest->block->word);
+	do {
+		if (is_shared(seen, handle))
+			continue;
+		ft__store64_seq_cst(&guest->slot->joining, 0);
+		return FT__WORD_GENERATION(seen) == (handle & 0x3fffffff) &&
+				       FT__WORD_STATE(seen) != FT__BLOCK_ENDING
+			       ? -EPERM
+			       : -ESTALE;
+	} while (!ft__cas64_seq_cst(&guest->block->word, &seen, one_join_more(seen)));
+	return 0;
+}
+
+static void leave_slot(const struct guest *guest)
+{
+	ft__store64_seq_cst(&guest->slot->joining, 0);
+}
+
+int ft_block_hold(uint64_t handle, void **payload)
+{
+	uint32_t me = ft__process();
+	struct guest guest;
+	int rc = payload ? join(&guest, handle) : -EINVAL;
+
+	if (rc != 0)
+		return rc;
+	rc = put_mine(guest.block, handle, me);
+	leave_slot(&guest);
+	if (rc != 0)
+		end_if_last(guest.block, handle);
+	else
+		*payload = ft__block_payload(guest.block);
+	return rc;
+}
+
+int ft_block_drop(void *payload)
+{
+	struct ft__block *block = ft__block_of(payload);
+	uint64_t handle = block ? ft__block_name(block) : 0;
+
+	if (ft__arena.forked)
+		return -ECHILD;
+	if (!handle)
+		return -EINVAL;
+	if (!is_shared(ft__load64_relaxed(&block->word), handle) ||
+	    !take_mine(block, handle, ft__process()))
+		return -EPERM;
+	end_if_last(block, handle);
+	return 0;
+}
+
+static bool is_mine(const struct ft__block *block, uint32_t me)
+{
+	uint64_t seen = ft__load64_relaxed(&block->word);
+
+	return FT__WORD_STATE(seen) == FT__BLOCK_OWNED && FT__WORD_OWNER(seen) == me;
+}
+
+int ft_block_share(void *payload, uint32_t flags)
+{
+	struct ft__block *block = ft__block_of(payload), *page;
+	uint32_t me = ft__process();
+	uint64_t seen, mark = flags & FT_BLOCK_QUEUE ? FT__BLOCK_QUEUED : 0;
+
+	if (ft__arena.forked)
+		return -ECHILD;
+	if (!block || (flags & ~FT_BLOCK_QUEUE))
+		return -EINVAL;
+	if (!is_mine(block, me))
+		return -EPERM;
+	ft__share_unload(block, me);
+	page = page_new(ft__block_name(block), hold_of(me, 1), FEW);
+	if (!page)
+		return -ENOMEM;
+	ft__store64_relaxed(&block->link, ft__offset(page));
+	ft__store64_relaxed(&block->size, ft__block_bytes(block) | mark);
+	seen = ft__load64_relaxed(&block->word);
+	/* Seq_cst, so release: pairs with join(). */
+	ft__cas64_seq_cst(&block->word, &seen,
+			  ft__word(FT__BLOCK_SHARED, 0, FT__WORD_GENERATION(seen)));
+	page_linked(page);
+	return 0;
+}
+
+/* ---- carrying ---- */
+
+/* Where the handles stand: their number, then they.  NULL: no room. */
+static uint64_t *cargo_of(struct ft__block *block, uint64_t bytes, size_t count)
+{
+	uint64_t span, at = (bytes + 7) & ~UINT64_C(7), room;
+
+	if (ft__block_find(ft__block_payload(block), &span) != block)
+		return NULL;
+	room = ft__block_room(span);
+	if (at > room || (room - at) / sizeof(uint64_t) <= count)
+		return NULL;
+	return (uint64_t *)((char *)ft__block_payload(block) + at);
+}
+
+static int carry_one(uint64_t handle, uint64_t carrier)
+{
+	struct guest guest;
+	int rc = join(&guest, handle);
+
+	if (rc != 0)
+		return rc;
+	rc = put(guest.block, handle, carrier);
+	leave_slot(&guest);
+	if (rc != 0)
+		end_if_last(guest.block, handle);
+	return rc;
+}
+
+/* Holds that were put: so each of the blocks is there until then. */
+static void let_go(const uint64_t *handles, uint64_t count, uint64_t carrier)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t handle = ft__load64_relaxed(&handles[i]);
+		struct ft__block *block;
+		void *payload;
+
+		if (ft_block_at(handle, &payload) != 0)
+			continue;
+		block = (struct ft__block *)payload - 1;
+		take_carrier(block, handle, carrier);
+		end_if_last(block, handle);
+	}
+}
+
+/* The handles stand in shared pages: what is no shared block's is passed over. */
+void ft__share_unload_now(struct ft__block *block, uint32_t me)
+{
+	uint64_t size = ft__load64_relaxed(&block->size), bytes = size & FT__BLOCK_BYTES;
+	uint64_t *cargo = is_mine(block, me) ? cargo_of(block, bytes, 0) : NULL;
+
+	/* Of two frees at once only one lets go. */
+	if (cargo && ft__cas64_seq_cst(&block->size, &size, bytes) &&
+	    cargo_of(block, bytes, cargo[0]))
+		let_go(cargo + 1, cargo[0], ft__block_name(block));
+}
+
+static int carry(struct ft__block *block, uint64_t *cargo, const uint64_t *handles, size_t count)
+{
+	uint64_t carrier = ft__block_name(block);
+
+	for (size_t i = 0; i < count; i++) {
+		int rc = carry_one(handles[i], carrier);
+
+		if (rc != 0) {
+			let_go(handles, i, carrier);
+			return rc;
+		}
+		ft__store64_relaxed(&cargo[i + 1], handles[i]);
+	}
+	ft__store64_relaxed(&cargo[0], count);
+	return 0;
+}
+
+int ft_block_carry(void *payload, size_t size, const uint64_t *handles, size_t count)
+{
+	struct ft__block *block = ft__block_of(payload);
+	uint32_t me = ft__process();
+	uint64_t *cargo;
+	int rc;
+
+	if (ft__arena.forked)
+		return -ECHILD;
+	if (!block || (count && !handles) || size > ft_block_size(payload))
+		return -EINVAL;
+	if (!is_mine(block, me))
+		return -EPERM;
+	ft__share_unload(block, me);
+	cargo = cargo_of(block, size, count);
+	if (count && !cargo)
+		return -ENOSPC;
+	rc = count ? carry(block, cargo, handles, count) : 0;
+	if (rc == 0)
+		ft__store64_relaxed(&block->size, size | (count ? FT__BLOCK_CARRIES : 0));
+	return rc;
+}
+
+/* ---- after a death ---- */
+
+/* A slot that was reserved may be a worker's by now, which joins for itself. */
+static void forget_join(void *ctx, uint32_t owner, struct ft__slot *slot)
+{
+	/* Acquire: pairs with the CAS to LIVE, which changes both. */
+	uint32_t state = ft__load32_acquire(&slot->word) & FT__SLOT_STATE;
+
+	(void)owner;
+	if (state == FT__SLOT_LIVE && ft__load32_relaxed(&slot->process) == *(uint32_t *)ctx)
+		ft__store64_seq_cst(&slot->joining, 0);
+}
+
+void ft__share_sweep(uint32_t dead)
+{
+	ft__slot_each(dead, forget_join, &dead);
+}
+
+void ft__share_resume(struct ft__block *block, uint64_t seen)
+{
+	if (ft__cas64_seq_cst(&block->word, &seen, ending(seen)))
+		end(block);
+}
+
+/* Is this what nobody will take away any more? */
+static bool is_left(uint64_t hold, uint32_t dead)
+{
+	void *carrier;
+
+	return is_block(hold) ? ft_block_at(hold, &carrier) != 0 : is_process(hold, dead);
+}
+
+static void settle_shared(struct ft__block *block, uint64_t handle, uint32_t dead)
+{
+	struct guest guest;
+	struct walk walk;
+
+	if (join(&guest, handle) != 0)
+		return;
+	walk = walk_of(block, handle);
+	for (uint64_t *at; (at = next_hold(&walk));) {
+		uint64_t hold = ft__load64_relaxed(at);
+
+		if (hold && is_left(hold, dead))
+			change(at, hold, 0);
+	}
+	leave_slot(&guest);
+	end_if_last(block, handle);
+}
+
+static bool is_linked(const struct ft__block *block, const struct ft__block *page,
+		      uint64_t handle)
+{
+	struct walk walk = walk_of(block, handle);
+	uint64_t at = walk.next;
+
+	for (; turn(&walk); at = walk.next)
+		if (ft__block_at_offset(at) == page)
+			return true;
+	return false;
+}
+
+/* The dead may have linked it, or not; or its block may be gone. */
+static void settle_page(struct ft__block *page, uint64_t seen, uint32_t dead)
+{
+	uint64_t handle = ft__load64_relaxed(&page->home);
+	struct guest guest;
+	bool linked;
+	void *home;
+
+	if (ft_block_at(handle, &home) != 0) {
+		ft__block_end(page, seen);
+		return;
+	}
+	/* Who ends the block just now frees the pages that are linked. */
+	if (FT__WORD_OWNER(seen) != dead || join(&guest, handle) != 0)
+		return;
+	linked = is_linked(guest.block, page, handle);
+	if (linked)
+		page_linked(page);
+	leave_slot(&guest);
+	if (!linked)
+		ft__block_end(page, seen);
+	end_if_last(guest.block, handle);
+}
+
+void ft__share_settle(struct ft__block *block, uint32_t dead)
+{
+	/* Acquire: pairs with the last step of who made it so. */
+	uint64_t seen = ft__load64_acquire(&block->word);
+
+	if (FT__WORD_STATE(seen) == FT__BLOCK_SHARED)
+		settle_shared(block, ft__block_name(block), dead);
+	else if (FT__WORD_STATE(seen) == FT__BLOCK_PAGE)
+		settle_page(block, seen, dead);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shares: blocks that exist as long as anybody in the program holds them.
+ * Floor 1.
+ *
+ * A SHARED block's word (block.h) has the number of joins, modulo 2^30, where
+ * other blocks have their owner.  Its `link` leads to its pages: blocks in the
+ * state PAGE, linked by `link`, whose `home` is the block's handle and whose
+ * payload is holds (all atomic, 0: nobody):
+ *
+ *   bits 0-29       bits 30-63                  holder
+ *   owner id        how often, 1 to 65535       a process
+ *   generation      unit, more than 65535       a block that carries this one: the
+ *                                               hold is that block's handle
+ *
+ * A hold is written by its holder: a process, or who puts the carried handles
+ * into a block or frees that block; and by the sweeper of a dead process, which
+ * takes away the holds of that process, and those of blocks that are no more.
+ * A page is linked while the block is SHARED, and unlinked never: who ends the
+ * block frees all pages.  One whose block is gone, since the ender died in between,
+ * is free for any sweeper.
+ *
+ *   To join, without holding it    1 slot.joining = handle
+ *                                  2 word: SHARED(j) -> SHARED(j + 1), or it is gone
+ *                                  3 the hold
+ *                                  4 slot.joining = 0
+ *                                  5 after a failure of 3: the same as 2 and 3 below
+ *   To leave                       1 the hold, to less or 0
+ *                                  2 word SHARED(j) is looked at; then every slot:
+ *                                    does any join this handle?  then every hold
+ *                                  3 if nobody: word SHARED(j) -> ENDING(me); who
+ *                                    has joined meanwhile will look when it leaves
+ *
+ * Who joins is seen by whoever wants to end it from 1 on: by its slot until 4, by
+ * its hold from 3 on; so slots are looked at first, holds then.  Who ended it before
+ * 2 makes 2 fail.  Who looked before 1 finds another j.  A joiner or holder that
+ * is seen looks itself when it leaves, or its sweeper does.  So whoever comes last
+ * ends the block, and nobody after it touches more than the header, which is one
+ * for ever, and reads a page (the generation in the word tells that it was late).
+ * tests/model/share.pml checks this.
+ */
+#ifndef FT_MEM_SHARE_H
+#define FT_MEM_SHARE_H
+
+#include "mem/block.h"
+#include "mem/slot.h"
+
+#define FT__HOLDS_MOST 65535u
+_Static_assert(FT__SLOTS * sizeof(struct ft__slot) > (FT__HOLDS_MOST + 1ull) << 6,
+	       "the first block's unit is larger than any count");
+
+/* What ends a queue in a block, before the block is freed; set by the floor
+ * above, once. */
+extern int (*ft__share_end_queue)(void *payload);
+
+/* The caller's block is about to be freed: what it carries is let go. */
+void ft__share_unload_now(struct ft__block *block, uint32_t me);
+static inline void ft__share_unload(struct ft__block *block, uint32_t me)
+{
+	if (FT__UNLIKELY(ft__load64_relaxed(&block->size) & FT__BLOCK_CARRIES))
+		ft__share_unload_now(block, me);
+}
+
+/* For the sweeper of the dead process: before it looks at any block; at an
+ * ENDING(dead); at a SHARED block or a PAGE, after the blocks that the dead owned
+ * are free. */
+void ft__share_sweep(uint32_t dead);
+void ft__share_resume(struct ft__block *block, uint64_t seen);
+void ft__share_settle(struct ft__block *block, uint32_t dead);
+
+/* For tests and checks: how many holds stand in its pages. */
+uint32_t ft__share_holds(const struct ft__block *block);
+
+#endif

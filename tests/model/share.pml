@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shared blocks: lib/mem/share.h.  One process holds the block at first, the
+ * others know its name, and join, use and leave it, each for some rounds.  KILLS of
+ * them may die at any step; a sweeper, which joins like the others, takes away what
+ * they held.
+ *
+ * To be shown: the block is ended by nobody while somebody holds it or is about
+ * to; whoever joined finds it there; and in the end it has been ended, once, by
+ * whoever came last.
+ *
+ * A hold, a slot and the word are one variable each.  An end that was begun is
+ * gone through again by the sweeper (what is in the block is not modelled).
+ *
+ *   PASS
+ *   PASS -DKILLS=0 -DWORKERS=3 -DROUNDS=1
+ *   FAIL -DNO_SLOT            joins without saying so in its slot
+ *   FAIL -DSLOT_LATE          says so after the join
+ *   FAIL -DSLOT_SHORT         leaves the slot before the hold is there
+ *   FAIL -DHOLDS_FIRST        looks at the holds before the slots
+ *   FAIL -DNO_COUNT           a join leaves no trace in the word
+ *   FAIL -DLOOK_EARLY         looks before its own hold is gone
+ *   FAIL -DNO_LOOK            a sweeper that does not look
+ *   FAIL -DNO_FORGET          a sweeper that leaves the slot of the dead as it is
+ *   FAIL -DNO_RESUME          a sweeper that leaves an end as it is
+ *   LONG PASS -DKILLS=0 -DWORKERS=3
+ *   LONG PASS -DKILLS=1 -DWORKERS=3 -DROUNDS=1
+ */
+#ifndef WORKERS
+#define WORKERS 2
+#endif
+#ifndef ROUNDS
+#define ROUNDS 2
+#endif
+#ifndef KILLS
+#define KILLS 2
+#endif
+#define SWEEPER WORKERS
+#define ALL (WORKERS + 1)
+
+#define SHARED 0
+#define ENDING 1
+#define FREE 2
+
+byte state = SHARED, joins;  /* the word */
+byte ender;                  /* in the word, while ENDING */
+bool hold[ALL], slot[ALL];
+bool inside[ALL];            /* joined, for the asserts: not part of the protocol */
+bool over[ALL], dead[ALL];
+byte deaths, ends;
+
+#define MAY_DIE if :: atomic { deaths < KILLS -> deaths++; goto died } :: true fi
+
+inline end_it(me) {
+	atomic {
+		for (k : 0 .. WORKERS) { assert(!inside[k] || dead[k]) }
+		k = 0
+	}
+}
+
+inline look_at_slots() {
+	k = 0;
+	do
+	:: k < ALL && slot[k] -> busy = true; break
+	:: k < ALL && !slot[k] -> k++
+	:: k == ALL -> break
+	od
+}
+
+inline look_at_holds() {
+	k = 0;
+	do
+	:: k < ALL && hold[k] -> busy = true; break
+	:: k < ALL && !hold[k] -> k++
+	:: k == ALL -> break
+	od
+}
+
+/* Steps 2 and 3 of who leaves: `ended` if it was the last. */
+inline look(me) {
+	atomic { ended = false; seen = joins; busy = (state != SHARED) }
+#ifdef HOLDS_FIRST
+	if :: !busy -> look_at_holds() :: else fi;
+	if :: !busy -> look_at_slots() :: else fi;
+#else
+	if :: !busy -> look_at_slots() :: else fi;
+	if :: !busy -> look_at_holds() :: else fi;
+#endif
+	atomic {
+		if
+		:: !busy && state == SHARED && joins == seen ->
+			state = ENDING; ender = me; ended = true
+		:: else
+		fi
+	}
+}
+
+/* Step 2 of who joins. */
+inline join(me) {
+	atomic {
+		joined = (state == SHARED);
+		if
+		:: joined ->
+			inside[me] = true;
+#ifndef NO_COUNT
+			joins = (joins + 1) % 16
+#endif
+		:: else
+		fi
+	}
+}
+
+proctype worker(byte me) {
+	byte k, seen, round;
+	bool busy, ended, joined;
+
+	if
+	:: me == 0 -> goto leave
+	:: else
+	fi;
+again:
+	if
+	:: round == ROUNDS -> goto out
+	:: else -> round++
+	fi;
+#if !defined(NO_SLOT) && !defined(SLOT_LATE)
+	slot[me] = true;
+	MAY_DIE;
+#endif
+	join(me);
+	MAY_DIE;
+	if
+	:: !joined -> slot[me] = false; goto out
+	:: else
+	fi;
+#ifdef SLOT_LATE
+	slot[me] = true;
+#endif
+#ifdef SLOT_SHORT
+	slot[me] = false;
+#endif
+	hold[me] = true;
+	MAY_DIE;
+	slot[me] = false;
+	MAY_DIE;
+	assert(state == SHARED);
+leave:
+	inside[me] = false;
+#ifndef LOOK_EARLY
+	hold[me] = false;
+	MAY_DIE;
+#endif
+	look(me);
+#ifdef LOOK_EARLY
+	hold[me] = false;
+#endif
+	if
+	:: !ended -> goto again
+	:: else
+	fi;
+	MAY_DIE;
+	end_it(me);
+	atomic { assert(state == ENDING && ender == me); state = FREE; ends++ }
+out:
+	over[me] = true;
+	goto done;
+died:
+	atomic { dead[me] = true; inside[me] = false; over[me] = true }
+done:
+	skip
+}
+
+inline sweep(i) {
+#ifndef NO_FORGET
+	slot[i] = false;
+#endif
+	if
+	:: state == ENDING && ender == i ->
+#ifndef NO_RESUME
+		ender = SWEEPER;
+		end_it(SWEEPER);
+		state = FREE;
+		ends++
+#endif
+	:: else ->
+		slot[SWEEPER] = true;
+		join(SWEEPER);
+		if
+		:: joined ->
+			hold[i] = false;
+			inside[SWEEPER] = false;
+			slot[SWEEPER] = false;
+#ifndef NO_LOOK
+			look(SWEEPER);
+			if
+			:: ended -> end_it(SWEEPER); state = FREE; ends++
+			:: else
+			fi
+#endif
+		:: else -> slot[SWEEPER] = false
+		fi
+	fi
+}
+
+proctype sweeper() {
+	byte k, seen, i;
+	bool busy, ended, joined;
+
+	do
+	:: i < WORKERS ->
+		over[i];
+		if
+		:: dead[i] -> sweep(i)
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od;
+	over[SWEEPER] = true
+}
+
+init {
+	byte w;
+
+	atomic {
+		hold[0] = true;
+		inside[0] = true;
+		for (w : 0 .. WORKERS - 1) { run worker(w) }
+		run sweeper()
+	}
+	for (w : 0 .. WORKERS) { over[w] }
+	assert(state == FREE && ends == 1)
+}
