@@ -21,6 +21,7 @@
 #define WAITS_A_TRY 8u            /* doubled for each failure */
 #define FAILURES_MAX 5u
 #define VAIN_MAX 8u
+#define QUICK_TURNS 32u /* a look at the clock takes as long as a hand-off */
 #define BACK_OFF_NS INT64_C(2000) /* at first; then doubled */
 #define BACK_OFF_MOST 4u          /* times */
 #define BACK_OFF_BUDGETS 4        /* what a spin may take, times this */
@@ -98,15 +99,38 @@ static bool give_up(struct ft__spin *spin)
  * to be learned from a wait without. */
 static bool hopeless(const struct ft__spin *spin)
 {
-	return my_vain == VAIN_MAX && spin->since && !spin->patience;
+	return my_vain == VAIN_MAX && spin->learns && !spin->patience;
+}
+
+bool ft__spin_not(struct ft__spin *spin)
+{
+	if (spin->learns && !spin->since)
+		spin->since = ft_now();
+	return false;
+}
+
+static bool look_quickly(struct ft__spin *spin)
+{
+	if (spin->quick == QUICK_TURNS || !spin->learns || budget == 0)
+		return false;
+	spin->quick++;
+	spin->watched = true;
+	ft__cpu_relax();
+	return true;
 }
 
 bool ft__spin(struct ft__spin *spin)
 {
 	if (spin->until == 0 && hopeless(spin))
 		spin->until = -1;
-	if (!begun(spin, budget))
+	if (spin->until == 0 && look_quickly(spin))
+		return true;
+	ft__spin_not(spin);
+	if (!begun(spin, budget)) {
+		/* Too many others do: nothing is known of the answer. */
+		spin->watched = spin->watched && spin->turns;
 		return false;
+	}
 	spin->watched = true;
 	ft__cpu_relax();
 	if (++spin->turns % TURNS_A_LOOK == 0 && ft_now() >= spin->until)
@@ -116,6 +140,7 @@ bool ft__spin(struct ft__spin *spin)
 
 bool ft__back_off(struct ft__spin *spin, bool parked)
 {
+	ft__spin_not(spin);
 	if ((parked && spin->patience == 0) || !begun(spin, budget * BACK_OFF_BUDGETS))
 		return false;
 
@@ -140,7 +165,7 @@ struct ft__spin ft__spin_start(ft_deadline deadline)
 {
 	if (deadline <= 0)
 		return (struct ft__spin){ 0 };
-	return (struct ft__spin){ .patience = my_patience, .since = ft_now() };
+	return (struct ft__spin){ .patience = my_patience, .learns = true };
 }
 
 static void learn_with_patience(bool in_vain)
@@ -174,13 +199,16 @@ static void learn_without(int64_t took)
 void ft__spin_over(struct ft__spin *spin, bool answered)
 {
 	ft__spin_end(spin);
-	if (!spin->since)
+	if (!spin->learns)
 		return;
+
+	bool turned = spin->turns || spin->watched;
+
 	if (spin->patience == 0 && spin->watched)
 		learn_from_short(spin->spent);
-	if (spin->patience > 0 && spin->turns)
+	if (spin->patience > 0 && turned)
 		learn_with_patience(spin->spent);
-	else if (answered && (spin->spent || !spin->turns))
+	else if (answered && (spin->spent || !turned))
 		learn_without(ft_now() - spin->since);
 }
 

@@ -20,8 +20,10 @@
 struct ft__spin {
 	int64_t until;    /* 0: not started; -1: over */
 	int64_t patience; /* ns that are worth it here, if more than the policy's */
-	ft_deadline since; /* when the wait began; 0: not by ft__spin_start */
+	ft_deadline since; /* when the wait began, but for the first few turns; 0: not yet */
 	uint32_t turns;
+	uint32_t quick; /* turns before the first look at the clock */
+	bool learns;    /* by ft__spin_start */
 	bool spent;   /* a spin came to its end and to nothing */
 	bool watched; /* by ft__spin: for an answer, not for others to be through */
 };
@@ -60,11 +62,14 @@ void ft__spin_over(struct ft__spin *spin, bool answered);
  * stays false until ft__spin_end. */
 bool ft__spin(struct ft__spin *spin);
 
+/* No turn at all: false. */
+bool ft__spin_not(struct ft__spin *spin);
+
 /* The same where somebody may be parked on the word: that can be the mark of one
  * who has left.  Only a thread that is answered soon spins then. */
 static inline bool ft__spin_beside(struct ft__spin *spin, bool parked)
 {
-	return (!parked || spin->patience > 0) && ft__spin(spin);
+	return !parked || spin->patience > 0 ? ft__spin(spin) : ft__spin_not(spin);
 }
 
 /* After a park that came to nothing: a hopeful thread, being awake, spins anew. */
