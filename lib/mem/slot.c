@@ -219,12 +219,11 @@ uint32_t ft__process(void)
 	return ft__arena_ready() == 0 ? register_process() : 0;
 }
 
-/* A thread leaves.  The main thread's slot is the process's, and stays. */
-static void leave(void *unused)
+/* The main thread's slot is the process's, and stays. */
+void ft__self_leave(void)
 {
 	struct ft__self *self = &ft__self_tls;
 
-	(void)unused;
 	if (!self->owner)
 		return;
 	ft__cache_leave(self->cache);
@@ -237,9 +236,15 @@ static void leave(void *unused)
 	*self = (struct ft__self){ .number = self->number };
 }
 
+static void at_end(void *unused)
+{
+	(void)unused;
+	ft__self_leave();
+}
+
 static void make_key(void)
 {
-	key_error = pthread_key_create(&key, leave);
+	key_error = pthread_key_create(&key, at_end);
 }
 
 static uint32_t register_thread(uint32_t process, pid_t tid)

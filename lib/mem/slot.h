@@ -106,6 +106,10 @@ static inline int ft__self(struct ft__self **self)
 	return FT__LIKELY(ft__self_tls.owner) ? 0 : ft__self_register();
 }
 
+/* The calling thread has come to its end, or to that of the worker that it runs:
+ * what it holds is as if it were dead.  It registers anew when it needs to. */
+void ft__self_leave(void);
+
 /* This process's owner id, registering it on first use; 0 on failure. */
 uint32_t ft__process(void);
 

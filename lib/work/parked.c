@@ -44,10 +44,9 @@ bool ft__parked_enter(struct ft__parked *parked, const struct ft__traits *traits
 	sigset_t all;
 	bool room;
 
-	/* A thread with a slot has shared locks and blocks: its end is their end. */
-	if (ft__self_tls.owner || !ft__traits_get(&parked->traits) ||
-	    !ft__traits_equal(&parked->traits, traits))
+	if (!ft__traits_get(&parked->traits) || !ft__traits_equal(&parked->traits, traits))
 		return false;
+	ft__self_leave();
 	*parked = (struct ft__parked){ .traits = *traits,
 				       .thread = pthread_self(),
 				       .tid = (pid_t)syscall(SYS_gettid) };

@@ -193,6 +193,11 @@ class InterruptionTest(TestCase):
             with changed:
                 changed.notify_all()
 
+        def meet():
+            # Who has been met already, and only has not ended yet, meets no other.
+            if meeting.n_waiting:
+                Thread(meeting.wait).done()
+
         joined = threads.Queue()
         joined.put(1)
         return {
@@ -201,7 +206,7 @@ class InterruptionTest(TestCase):
             "Semaphore": (units.acquire, units.release),
             "Event": (event.wait, event.set),
             "Condition": (wait, notify),
-            "Barrier": (meeting.wait, lambda: Thread(meeting.wait).done()),
+            "Barrier": (meeting.wait, meet),
             "get": (items.get, lambda: items.put(1)),
             "simple get": (simple.get, lambda: simple.put(1)),
             "put": (lambda: full.put(1), full.get),

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#include "mem/slot.h"
 #include "os/atomic.h"
 #include "os/traits.h"
 #include "work/worker.h"
@@ -197,6 +198,31 @@ static void pthread_exit_ends_a_thread_in_use_again(void **state)
 	no_thread_is_left();
 }
 
+static int have_a_block(void *arg)
+{
+	void *block;
+
+	(void)arg;
+	return ft_block_alloc(64, &block) || ft_block_free(block);
+}
+
+static void one_that_has_shared_something_is_used_again(void **state)
+{
+	ft_deadline end = ft_after(LIMIT);
+	pid_t before = run(have_a_block, NULL), now;
+	uint32_t slots = ft__slot_count();
+
+	(void)state;
+	do {
+		before = run(have_a_block, NULL);
+		assert_int_equal(ft__slot_count(), slots);
+		now = run(have_a_block, NULL);
+	} while (now != before && ft_now() < end);
+	assert_int_equal(now, before);
+	no_thread_is_left();
+	assert_int_equal(ft__slot_count(), slots);
+}
+
 /* A worker that held something shared dies with its thread. */
 static int hold(void *lock)
 {
@@ -323,6 +349,7 @@ int main(void)
 		cmocka_unit_test(a_changed_thread_is_let_go),
 		cmocka_unit_test(another_starter_gives_what_it_has),
 		cmocka_unit_test(pthread_exit_ends_a_thread_in_use_again),
+		cmocka_unit_test(one_that_has_shared_something_is_used_again),
 		cmocka_unit_test(what_it_held_is_handed_on),
 		cmocka_unit_test(released_while_they_run),
 		cmocka_unit_test(a_forked_child_has_none_of_them),
