@@ -137,12 +137,32 @@ static int enter_until(struct ft_queue *queue, ft_deadline deadline)
 	return rc;
 }
 
-/* The lock is only ever held for a moment, so nobody asks for a deadline, and a
- * try need not fail because another thread was inside. */
+/* The lock is only ever held for a moment. */
 static void enter(struct ft_queue *queue)
 {
 	while (enter_until(queue, FT_FOREVER) != 0)
 		;
+}
+
+/* How late a call may be before it gives up the lock: whoever has it was stopped,
+ * and may never go on.  A try must not fail because another thread was inside. */
+#define PATIENCE_NS INT64_C(500000000)
+
+/* 0; -ETIMEDOUT: not inside. */
+static int enter_in_time(struct ft_queue *queue, ft_deadline deadline)
+{
+	ft_deadline now;
+	int rc;
+
+	if (deadline > FT_FOREVER - PATIENCE_NS) {
+		enter(queue);
+		return 0;
+	}
+	rc = enter_until(queue, FT_NOW);
+	if (rc != -ETIMEDOUT)
+		return rc;
+	now = ft_now();
+	return enter_until(queue, (deadline > now ? deadline : now) + PATIENCE_NS);
 }
 
 /* ---- waiting and waking ------------------------------------------------ */
@@ -180,8 +200,13 @@ static void leave(struct ft_queue *queue, struct debt debt)
 
 static const struct debt no_debt;
 
+/* What wait_for() says when the lock could not be had again in time. */
+#define OUTSIDE (-ENOLCK)
+
 /* Under the lock, which is left while the thread sleeps.  0: look again;
- * -ETIMEDOUT and -EINTR: no wake-up was spent on the caller. */
+ * -ETIMEDOUT and -EINTR: no wake-up was spent on the caller.  OUTSIDE: the lock is
+ * left for good; the wake-up, if there was one, is somebody else's, and the token
+ * one too many. */
 static int wait_for(struct ft_queue *queue, struct ft_queue_wait *wait, ft_deadline deadline)
 {
 	uint32_t seq = wait->seq;
@@ -190,7 +215,11 @@ static int wait_for(struct ft_queue *queue, struct ft_queue_wait *wait, ft_deadl
 	ft__store32_release(&wait->tokens, wait->tokens + 1);
 	leave(queue, no_debt);
 	rc = ft__park(&wait->seq, seq, queue->flags, deadline);
-	enter(queue);
+	if (enter_in_time(queue, deadline) != 0) {
+		if (rc == 0)
+			ft__futex_wake(&wait->seq, 1, shared(queue));
+		return OUTSIDE;
+	}
 	/* Nobody was woken since: the token is still there, and ours. */
 	if (rc != 0 && wait->seq == seq && wait->tokens)
 		ft__store32_release(&wait->tokens, wait->tokens - 1);
@@ -332,6 +361,8 @@ static int make_room(struct ft_queue *queue, ft_deadline deadline)
 		if (rc != 0 || deadline <= 0)
 			return rc ? rc : -ETIMEDOUT;
 		rc = wait_for(queue, &queue->not_full, deadline);
+		if (rc == OUTSIDE)
+			return rc;
 	}
 	return queue->closed ? -EPIPE : 0;
 }
@@ -344,10 +375,14 @@ static int put(struct visit *visit, struct ft__block *block, ft_deadline deadlin
 
 	if (queue->maxsize)
 		spin = spin_while(queue, queue->maxsize, &queue->not_full, deadline);
-	enter(queue);
 
-	int rc = make_room(queue, deadline);
+	int rc = enter_in_time(queue, deadline);
 
+	if (rc != 0)
+		return rc;
+	rc = make_room(queue, deadline);
+	if (rc == OUTSIDE)
+		return -ETIMEDOUT;
 	if (rc == 0)
 		rc = append(queue, block);
 	if (rc == 0)
@@ -414,6 +449,8 @@ static int find_item(struct ft_queue *queue, ft_deadline deadline)
 		if (rc != 0 || deadline <= 0)
 			return rc ? rc : -ETIMEDOUT;
 		rc = wait_for(queue, &queue->not_empty, deadline);
+		if (rc == OUTSIDE)
+			return rc;
 	}
 	return 0;
 }
@@ -424,10 +461,13 @@ static int get(struct visit *visit, struct ft__block **block, ft_deadline deadli
 	struct debt debt = no_debt;
 	struct ft__spin spin = spin_while(queue, 0, &queue->not_empty, deadline);
 
-	enter(queue);
+	int rc = enter_in_time(queue, deadline);
 
-	int rc = find_item(queue, deadline);
-
+	if (rc != 0)
+		return rc;
+	rc = find_item(queue, deadline);
+	if (rc == OUTSIDE)
+		return -ETIMEDOUT;
 	if (rc == 0)
 		rc = shift(queue, block);
 	if (rc == 0)
@@ -489,9 +529,17 @@ int ft_queue_join(struct ft_queue *queue, ft_deadline deadline)
 
 	if (rc != 0)
 		return rc;
-	enter(queue);
+	rc = enter_in_time(queue, deadline);
+	if (rc != 0) {
+		end(&visit);
+		return rc;
+	}
 	while (queue->unfinished && rc == 0)
 		rc = deadline <= 0 ? -ETIMEDOUT : wait_for(queue, &queue->all_done, deadline);
+	if (rc == OUTSIDE) {
+		end(&visit);
+		return -ETIMEDOUT;
+	}
 	if (!queue->unfinished)
 		rc = 0;
 	leave(queue, no_debt);

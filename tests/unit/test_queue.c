@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The queue: its fields after each step, waiting, deaths. */
+#include <sched.h>
+
+#include <freethreading/event.h>
+
 #include "queue_tools.h"
 
 #include "sync/lock.h"
@@ -521,6 +525,114 @@ static void plain_fork(void **state)
 	done_with(queue);
 }
 
+/* ---- a stopped holder of the inner lock: a thread that does not go on ---- */
+
+struct holder {
+	struct ft_queue *queue;
+	pthread_t thread;
+	struct ft_event held, go_on;
+};
+
+static void *hold_on(void *arg)
+{
+	struct holder *holder = arg;
+
+	REQUIRE(ft_lock_acquire(&holder->queue->lock, FT_FOREVER) == 0);
+	ft_event_set(&holder->held);
+	REQUIRE(ft_event_wait(&holder->go_on, FT_FOREVER) == 0);
+	REQUIRE(ft_lock_release(&holder->queue->lock) == 0);
+	return NULL;
+}
+
+static void hold(struct holder *holder, struct ft_queue *queue)
+{
+	*holder = (struct holder){ .queue = queue };
+	ft_event_init(&holder->held, FT_PRIVATE);
+	ft_event_init(&holder->go_on, FT_PRIVATE);
+	assert_int_equal(pthread_create(&holder->thread, NULL, hold_on, holder), 0);
+	assert_int_equal(ft_event_wait(&holder->held, FT_FOREVER), 0);
+}
+
+static void let_go(struct holder *holder)
+{
+	ft_event_set(&holder->go_on);
+	assert_int_equal(pthread_join(holder->thread, NULL), 0);
+}
+
+/* Calls end without it, with nothing put, taken or lost. */
+static void a_holder_that_is_stopped(void **state)
+{
+	struct ft_queue *queue = shared_queue(1);
+	struct holder holder;
+	uint64_t number = 0;
+
+	(void)state;
+	hold(&holder, queue);
+	assert_int_equal(put_number(queue, 1, FT_NOW), -ETIMEDOUT);
+	assert_int_equal(get_number(queue, &number, ft_after(1000)), -ETIMEDOUT);
+	assert_int_equal(ft_queue_join(queue, FT_NOW), -ETIMEDOUT);
+	let_go(&holder);
+	assert_int_equal(put_number(queue, 7, FT_NOW), 0);
+	assert_int_equal(put_number(queue, 8, FT_NOW), -ETIMEDOUT);
+	hold(&holder, queue);
+	assert_int_equal(get_number(queue, &number, FT_NOW), -ETIMEDOUT);
+	let_go(&holder);
+	assert_int_equal(get_number(queue, &number, FT_NOW), 0);
+	assert_int_equal(number, 7);
+	assert_int_equal(ft_queue_size(queue), 0);
+	done_with(queue);
+}
+
+struct sleeper {
+	struct ft_queue *queue;
+	ft_deadline deadline;
+	pthread_t thread;
+	uint64_t number;
+	int rc;
+};
+
+static void *sleep_in(void *arg)
+{
+	struct sleeper *sleeper = arg;
+
+	sleeper->rc = get_number(sleeper->queue, &sleeper->number, sleeper->deadline);
+	return NULL;
+}
+
+static void fall_asleep(struct sleeper *sleeper, struct ft_queue *queue, ft_deadline deadline)
+{
+	uint32_t before = ft__load32_acquire(&queue->not_empty.tokens);
+
+	*sleeper = (struct sleeper){ .queue = queue, .deadline = deadline };
+	assert_int_equal(pthread_create(&sleeper->thread, NULL, sleep_in, sleeper), 0);
+	while (ft__load32_acquire(&queue->not_empty.tokens) == before)
+		sched_yield();
+}
+
+/* One whose time is over while it sleeps leaves a token behind: the others are
+ * woken as ever. */
+static void a_sleeper_that_cannot_come_back(void **state)
+{
+	struct ft_queue *queue = shared_queue(0);
+	struct sleeper first, second;
+	struct holder holder;
+
+	(void)state;
+	fall_asleep(&first, queue, ft_after(INT64_C(3000000000)));
+	fall_asleep(&second, queue, FT_FOREVER);
+	hold(&holder, queue);
+	assert_int_equal(pthread_join(first.thread, NULL), 0);
+	assert_int_equal(first.rc, -ETIMEDOUT);
+	let_go(&holder);
+	assert_int_equal(put_number(queue, 9, FT_NOW), 0);
+	assert_int_equal(pthread_join(second.thread, NULL), 0);
+	assert_int_equal(second.rc, 0);
+	assert_int_equal(second.number, 9);
+	assert_int_equal(put_number(queue, 10, FT_NOW), 0);
+	assert_int_equal(get_number(queue, &second.number, FT_NOW), 0);
+	done_with(queue);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,6 +648,8 @@ int main(void)
 		cmocka_unit_test(a_user_repairs),
 		cmocka_unit_test(two_deaths),
 		cmocka_unit_test(scribbled_links),
+		cmocka_unit_test(a_holder_that_is_stopped),
+		cmocka_unit_test(a_sleeper_that_cannot_come_back),
 		cmocka_unit_test(plain_fork),
 	};
 
