@@ -134,7 +134,7 @@ static inline int helper_join(struct helper *helper)
 #ifdef FT__TSAN
 #define STORM_CAME(before) ((void)(before), true)
 #else
-#define STORM_CAME(before) (ft__load32_seq_cst(&storm_signals) - (before) > 20)
+#define STORM_CAME(before) (ft__load32_seq_cst(&storm_signals) != (before))
 #endif
 static uint32_t storm_signals; /* atomic */
 
