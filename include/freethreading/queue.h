@@ -78,7 +78,8 @@ struct ft_queue {
 /* maxsize 0 means no limit.  0, -EINVAL, -ECHILD, -ENOMEM. */
 FT_API int ft_queue_init(struct ft_queue *queue, uint64_t maxsize, uint32_t flags);
 
-/* Frees the items that are left.  Nobody may be inside or come later. */
+/* Frees the items that are left.  Nobody may be inside or come later.  0; -EBUSY:
+ * somebody is inside, and stopped; -EINVAL. */
 FT_API int ft_queue_destroy(struct ft_queue *queue);
 
 /* Copies `size` bytes (0 is allowed) and appends them.  0; -ETIMEDOUT (full);

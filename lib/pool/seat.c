@@ -83,8 +83,13 @@ static bool take_own(struct ft_seat *seat)
 	struct ft__channel *in = &seat->line->in;
 	uint64_t at = 0, ref, same;
 
-	while (ft__channel_peek(in, cells, FT_POOL_WINDOW, &at, &ref)) {
+	/* Only a tail that was scribbled over is further away than this. */
+	for (uint32_t i = 0; i < FT_POOL_WINDOW; i++) {
+		if (!ft__channel_peek(in, cells, FT_POOL_WINDOW, &at, &ref))
+			return false;
+
 		bool claimed = ft__task_claim(seat, ref);
+
 		ft__channel_pop(in, cells, FT_POOL_WINDOW, &same);
 		seat->owing = true;
 		if (claimed)

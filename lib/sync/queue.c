@@ -321,6 +321,9 @@ int ft_queue_destroy(struct ft_queue *queue)
 	} while (rc == 0);
 	if (rc != -ETIMEDOUT && rc != -EPIPE)
 		return rc;
+	/* Somebody stands still inside, with the lock. */
+	if (ft__load64_relaxed(&queue->size))
+		return -EBUSY;
 	ft__store64_release(&queue->mark, 0);
 	return 0;
 }

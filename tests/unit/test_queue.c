@@ -576,6 +576,7 @@ static void a_holder_that_is_stopped(void **state)
 	assert_int_equal(put_number(queue, 8, FT_NOW), -ETIMEDOUT);
 	hold(&holder, queue);
 	assert_int_equal(get_number(queue, &number, FT_NOW), -ETIMEDOUT);
+	assert_int_equal(ft_queue_destroy(queue), -EBUSY);
 	let_go(&holder);
 	assert_int_equal(get_number(queue, &number, FT_NOW), 0);
 	assert_int_equal(number, 7);
