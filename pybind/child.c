@@ -5,8 +5,6 @@
 
 #include "convert.h"
 
-#define STATUS_UNKNOWN 255
-
 struct core_child {
 	PyObject_HEAD
 	PyObject *weakrefs; /* the interpreter's */
@@ -111,8 +109,6 @@ static PyObject *child_exitcode(PyObject *op, void *unused)
 		Py_RETURN_NONE;
 	if (rc)
 		return core_raise(rc);
-	if (!how.known)
-		return PyLong_FromLong(STATUS_UNKNOWN);
 	return PyLong_FromLong(how.signo ? -how.signo : how.code);
 }
 

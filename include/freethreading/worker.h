@@ -69,7 +69,7 @@ struct ft_worker_exit {
 	pid_t pid;  /* of the process, or tid of the thread */
 	int code;   /* what main returned; 0 if it was killed */
 	int signo;  /* the signal that killed it, or 0 */
-	int known;  /* 0: somebody else reaped it, code and signo are guesses */
+	int known;  /* 0: somebody else reaped it; its own word, or 255, is taken */
 	char name[FT_WORKER_NAME_MAX];
 };
 

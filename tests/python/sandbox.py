@@ -26,8 +26,20 @@ NEW = {
     "futex_waitv": 449,
 }
 OLD = {
-    "x86_64": {"mbind": 237, "set_mempolicy": 238, "get_mempolicy": 239, "memfd_noexec": 319},
-    "aarch64": {"mbind": 235, "get_mempolicy": 236, "set_mempolicy": 237, "memfd_noexec": 279},
+    "x86_64": {
+        "ioctl": 16,
+        "mbind": 237,
+        "set_mempolicy": 238,
+        "get_mempolicy": 239,
+        "memfd_noexec": 319,
+    },
+    "aarch64": {
+        "ioctl": 29,
+        "mbind": 235,
+        "get_mempolicy": 236,
+        "set_mempolicy": 237,
+        "memfd_noexec": 279,
+    },
 }
 CALLS = {**NEW, **OLD[platform.machine()]}
 

@@ -98,6 +98,21 @@ PROGRAM = """
         main()
 """
 
+STATUSES = """
+    import os, signal, sys
+    from freethreading import Worker
+
+    def status(target, *args):
+        worker = Worker(target=target, args=args)
+        worker.start()
+        worker.join(20)
+        return worker.exitcode
+
+    if __name__ == "__main__":
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps them
+        print(status(len, ()), status(sys.exit, 7), status(os._exit, 9))
+"""
+
 
 def confined(refusals, *command, **options):
     words = ",".join(f"{name}={error}" for name, error in refusals.items())
@@ -155,6 +170,15 @@ class RefusalTest(TestCase):
                     self.assertEqual(len(said), 1, done.stderr)
                     self.assertIn(" off ", said[0])
                     self.assertIn(reason, said[0])
+
+    def test_statuses(self):
+        """Before Linux 6.15 a pidfd does not tell the status of who was reaped by
+        others: then workers' own word for it is taken."""
+        path = self.program + ".statuses.py"
+        with open(path, "w") as file:
+            file.write(textwrap.dedent(STATUSES))
+        done = confined({"ioctl": "ENOTTY"}, sys.executable, path)
+        self.assertEqual((done.stdout, done.stderr), ("0 7 255\n", ""))
 
     def test_c(self):
         """The unit tests of what lies nearest to the kernel pass as well."""
