@@ -198,7 +198,8 @@ static bool is_held(const struct ft__block *block, uint64_t handle)
 	for (uint64_t *at; (at = next_hold(&walk));)
 		if (ft__load64_seq_cst(at)) /* pairs with what change() wrote */
 			return true;
-	return false;
+	/* Of what was not looked at, something may be held. */
+	return walk.pages > PAGES_MOST;
 }
 
 uint32_t ft__share_holds(const struct ft__block *block)
@@ -242,6 +243,19 @@ static void end_now(struct ft__block *block)
 	ft__block_end(block, ft__load64_relaxed(&block->word));
 }
 
+static uint64_t ending(uint64_t word)
+{
+	return ft__word(FT__BLOCK_ENDING, ft__process(), FT__WORD_GENERATION(word));
+}
+
+static struct ft__block *first_ending(void)
+{
+	struct ft__block *block = endings.first ? ft__block_at_offset(endings.first) : NULL;
+	uint64_t word = block ? ft__load64_relaxed(&block->word) : 0;
+
+	return block && word == ending(word) ? block : NULL;
+}
+
 /* A block that is ENDING(me). */
 static void end(struct ft__block *block)
 {
@@ -250,18 +264,13 @@ static void end(struct ft__block *block)
 	if (endings.busy)
 		return;
 	endings.busy = true;
-	while (endings.first) {
-		block = ft__block_at_offset(endings.first);
-		endings.first = block ? ft__load64_relaxed(&block->home) : 0;
-		if (block)
-			end_now(block);
+	/* The links lie in shared pages: one that was scribbled over is the last. */
+	while ((block = first_ending())) {
+		endings.first = ft__load64_relaxed(&block->home);
+		end_now(block);
 	}
+	endings.first = 0;
 	endings.busy = false;
-}
-
-static uint64_t ending(uint64_t word)
-{
-	return ft__word(FT__BLOCK_ENDING, ft__process(), FT__WORD_GENERATION(word));
 }
 
 /* Step 2 and 3 of who leaves.  The header is one, whatever became of the block. */
@@ -433,10 +442,13 @@ void ft__share_unload_now(struct ft__block *block, uint32_t me)
 	uint64_t size = ft__load64_relaxed(&block->size), bytes = size & FT__BLOCK_BYTES;
 	uint64_t *cargo = is_mine(block, me) ? cargo_of(block, bytes, 0) : NULL;
 
+	/* Read once: what was checked is what is walked. */
+	uint64_t count = cargo ? ft__load64_relaxed(&cargo[0]) : 0;
+
 	/* Of two frees at once only one lets go. */
 	if (cargo && ft__cas64_seq_cst(&block->size, &size, bytes) &&
-	    cargo_of(block, bytes, cargo[0]))
-		let_go(cargo + 1, cargo[0], ft__block_name(block));
+	    cargo_of(block, bytes, count))
+		let_go(cargo + 1, count, ft__block_name(block));
 }
 
 static int carry(struct ft__block *block, uint64_t *cargo, const uint64_t *handles, size_t count)

@@ -497,7 +497,7 @@ int ft_queue_get(struct ft_queue *queue, void **block, size_t *size, ft_deadline
 	if (rc != 0)
 		return rc;
 	*block = ft__block_payload(item);
-	*size = ft__block_bytes(item);
+	*size = ft_block_size(*block); /* no more than there is room for */
 	return 0;
 }
 

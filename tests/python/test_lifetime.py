@@ -3,6 +3,7 @@
 """How long primitives of processes live: as long as any process has one, or one is
 on its way in a queue, with a task or in a result; and no longer."""
 
+import gc
 import os
 import pickle
 import signal
@@ -68,6 +69,32 @@ class Box:
 
 def open_box(data):
     return Box(pickle.loads(data))
+
+
+def let_through(event):
+    return event.wait(LIMIT)
+
+
+class Gate:
+    """Whoever unpickles it waits for the event."""
+
+    def __init__(self, event):
+        self.event = event
+
+    def __reduce__(self):
+        return let_through, (self.event,)
+
+
+class Errand:
+    """What its method needs comes after a gate."""
+
+    def __init__(self, event, answers):
+        self.gate = Gate(event)
+        self.answers = answers
+        self.things = make_all()
+
+    def run(self):
+        self.answers.put(use_all(self.things))
 
 
 class Trouble(Exception):
@@ -210,6 +237,17 @@ class TravelTest(LifetimeCase):
         self.assertEqual(answers.get(timeout=LIMIT), [True] * len(KINDS))
         worker.join(LIMIT)
         del answers, worker
+        self.doCleanups()
+        self.assertNothingLeft()
+
+    def test_in_the_target_of_a_worker(self):
+        event, answers = Event(), Queue()
+        worker = self.start(Errand(event, answers).run)
+        gc.collect()
+        event.set()
+        self.assertEqual(answers.get(timeout=LIMIT), [True] * len(KINDS))
+        worker.join(LIMIT)
+        del event, answers, worker
         self.doCleanups()
         self.assertNothingLeft()
 
