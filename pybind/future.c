@@ -131,7 +131,7 @@ struct outcome {
 #define TOO_LATE (-2) /* it is complete already, or another thread's to settle */
 
 /* With the lock. */
-static int store(struct core_future *self, const struct outcome *outcome, int by_waiter)
+static int store(struct core_future *self, const struct outcome *outcome)
 {
 	int state = atomic_load_explicit(&self->state, memory_order_relaxed);
 
@@ -139,8 +139,6 @@ static int store(struct core_future *self, const struct outcome *outcome, int by
 		return TOO_LATE;
 	/* A worker was faster than who cancels. */
 	if (state == CORE_RUNNING && outcome->state == CORE_CANCELLED)
-		return TOO_LATE;
-	if (by_waiter && atomic_load_explicit(&self->watched, memory_order_relaxed))
 		return TOO_LATE;
 	self->result = Py_XNewRef(outcome->result);
 	self->exception = Py_XNewRef(outcome->exception);
@@ -196,14 +194,14 @@ static int tell(struct core_future *self, int state)
 }
 
 /* Somebody has looked at the condition, and may hold it. */
-static int store_told(struct core_future *self, const struct outcome *outcome, int by_waiter)
+static int store_told(struct core_future *self, const struct outcome *outcome)
 {
 	int rc;
 
 	if (call_simple(self->condition, "acquire"))
 		return -1;
 	pthread_mutex_lock(&self->lock);
-	rc = store(self, outcome, by_waiter);
+	rc = store(self, outcome);
 	pthread_mutex_unlock(&self->lock);
 	if (!rc) {
 		ft_event_set(&self->ended);
@@ -212,7 +210,7 @@ static int store_told(struct core_future *self, const struct outcome *outcome, i
 	return call_simple(self->condition, "release") ? -1 : rc;
 }
 
-static int complete(struct core_future *self, const struct outcome *outcome, int by_waiter,
+static int complete(struct core_future *self, const struct outcome *outcome,
 		    struct core_rest *rest)
 {
 	int rc = 0, seen;
@@ -220,7 +218,7 @@ static int complete(struct core_future *self, const struct outcome *outcome, int
 	pthread_mutex_lock(&self->lock);
 	seen = self->condition != NULL;
 	if (!seen)
-		rc = store(self, outcome, by_waiter);
+		rc = store(self, outcome);
 	pthread_mutex_unlock(&self->lock);
 	if (!seen) {
 		if (!rc && rest)
@@ -229,7 +227,7 @@ static int complete(struct core_future *self, const struct outcome *outcome, int
 			ft_event_set(&self->ended);
 		return rc;
 	}
-	rc = store_told(self, outcome, by_waiter);
+	rc = store_told(self, outcome);
 	/* Cancelled in two steps, it calls back in the first one, as ever. */
 	if (rc || !peek(self, &self->callbacks) ||
 	    (outcome->state == CORE_CANCELLED_AND_NOTIFIED && !self->drive))
@@ -248,14 +246,14 @@ int core_future_set_result(PyObject *op, PyObject *value, struct core_rest *rest
 {
 	struct outcome outcome = { CORE_FINISHED, value, NULL };
 
-	return in_time(complete(future_of(op), &outcome, 0, rest), op);
+	return in_time(complete(future_of(op), &outcome, rest), op);
 }
 
 int core_future_set_exception(PyObject *op, PyObject *exception, struct core_rest *rest)
 {
 	struct outcome outcome = { CORE_FINISHED, NULL, exception };
 
-	return in_time(complete(future_of(op), &outcome, 0, rest), op);
+	return in_time(complete(future_of(op), &outcome, rest), op);
 }
 
 int core_future_set_running(PyObject *op)
@@ -272,7 +270,7 @@ int core_future_set_running(PyObject *op)
 	if (before == CORE_PENDING)
 		return 1;
 	if (before == CORE_CANCELLED)
-		return complete(self, &notified, 0, NULL) == -1 ? -1 : 0;
+		return complete(self, &notified, NULL) == -1 ? -1 : 0;
 	PyErr_SetString(PyExc_RuntimeError, "Future in unexpected state");
 	return -1;
 }
@@ -285,7 +283,7 @@ static int settling_call(void *settling, ft_deadline deadline)
 }
 
 /* Under `settling`, since the outcome may be had only once, and is large. */
-static int take_in(struct core_future *self, int by_waiter)
+static int take_in(struct core_future *self)
 {
 	PyObject *result = NULL, *exception = NULL;
 	struct outcome outcome;
@@ -294,22 +292,29 @@ static int take_in(struct core_future *self, int by_waiter)
 	if (rc < 0)
 		return -1;
 	outcome = (struct outcome){ rc, result, exception };
-	rc = complete(self, &outcome, by_waiter, NULL);
+	rc = complete(self, &outcome, NULL);
 	Py_XDECREF(result);
 	Py_XDECREF(exception);
 	return rc;
 }
 
-/* The outcome is there.  0, TOO_LATE, or -1. */
-static int settle(struct core_future *self, int by_waiter)
+/* The outcome is there.  0; TOO_LATE, also if somebody else is at it and not through
+ * by the deadline; or -1.  Who has taken the outcome stores it: a waiter leaves it to
+ * the thread that watches, if there is one, before it takes it. */
+static int settle(struct core_future *self, int by_waiter, ft_deadline deadline)
 {
-	int rc = core_wait(settling_call, &self->settling, FT_FOREVER, 0);
+	int rc = core_wait(settling_call, &self->settling, deadline, 0);
 
+	if (rc == -ETIMEDOUT || (rc == -EDEADLK && deadline == FT_NOW))
+		return TOO_LATE;
 	if (rc) {
 		core_raise(rc);
 		return -1;
 	}
-	rc = is_over(state_of(self)) ? TOO_LATE : take_in(self, by_waiter);
+	if (is_over(state_of(self)) || (by_waiter && atomic_load(&self->watched)))
+		rc = TOO_LATE;
+	else
+		rc = take_in(self);
 	(void)ft_lock_release(&self->settling);
 	return rc;
 }
@@ -318,7 +323,7 @@ int core_future_settle(PyObject *op)
 {
 	if (is_over(state_of(future_of(op))))
 		return 0;
-	return settle(future_of(op), 0) == -1 ? -1 : 0;
+	return settle(future_of(op), 0, FT_FOREVER) == -1 ? -1 : 0;
 }
 
 static int is_lean(struct core_future *self)
@@ -326,7 +331,7 @@ static int is_lean(struct core_future *self)
 	return self->drive && !atomic_load(&self->watched);
 }
 
-/* Takes a lean future's outcome if it is there.  0 or -1. */
+/* Takes a lean future's outcome if it is there and nobody else does.  0 or -1. */
 static int look(struct core_future *self)
 {
 	int rc;
@@ -335,7 +340,7 @@ static int look(struct core_future *self)
 		return 0;
 	rc = self->drive->done((PyObject *)self);
 	if (rc > 0)
-		rc = settle(self, 1);
+		rc = settle(self, 1, FT_NOW);
 	return rc == -1 ? -1 : 0;
 }
 
@@ -362,23 +367,30 @@ static int event_call(void *event, ft_deadline deadline)
 	return ft_event_wait(event, deadline);
 }
 
+/* The same answers as await_end's, but that there is more to wait for after 0. */
+static int await_lean(struct core_future *self, ft_deadline deadline)
+{
+	int rc = core_wait(self->drive->wait, self, deadline, 0);
+
+	if (self->drive->failed())
+		return -1;
+	if (rc)
+		return rc;
+	rc = settle(self, 1, deadline);
+	if (rc != TOO_LATE)
+		return rc;
+	return is_lean(self) && !is_over(state_of(self)) && deadline <= ft_now() ? -ETIMEDOUT : 0;
+}
+
 /* 0; -ETIMEDOUT; another -errno, or -1, with an exception. */
 static int await_end(struct core_future *self, ft_deadline deadline)
 {
-	int rc;
+	int rc = 0;
 
-	while (!is_over(state_of(self))) {
-		if (!is_lean(self)) {
-			rc = core_wait(event_call, &self->ended, deadline, 0);
-		} else {
-			rc = core_wait(self->drive->wait, self, deadline, 0);
-			if (self->drive->failed() || (!rc && settle(self, 1) == -1))
-				return -1;
-		}
-		if (rc)
-			return rc;
-	}
-	return 0;
+	while (!rc && !is_over(state_of(self)))
+		rc = is_lean(self) ? await_lean(self, deadline)
+				   : core_wait(event_call, &self->ended, deadline, 0);
+	return rc;
 }
 
 /* Waits as the arguments of result() and exception() say.  0 if it finished, or
@@ -482,7 +494,7 @@ static int cancel(struct core_future *self)
 	rc = self->drive ? self->drive->cancel((PyObject *)self) : 1;
 	if (rc <= 0)
 		return rc ? -1 : CORE_RUNNING;
-	if (complete(self, &outcome, 0, NULL) == -1)
+	if (complete(self, &outcome, NULL) == -1)
 		return -1;
 	return state_of(self);
 }

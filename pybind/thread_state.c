@@ -174,7 +174,10 @@ static PyThreadState *attach_kept(PyInterpreterState *interpreter)
 	struct core_berth berth = kept.berth;
 	PyThreadState *state;
 
-	if (!kept.state || kept.interpreter != interpreter)
+	/* The other interpreter's end must not wait for what comes now. */
+	if (kept.state && kept.interpreter != interpreter)
+		end(NULL);
+	if (!kept.state)
 		return NULL;
 	state = take(&kept);
 	show(state);

@@ -39,14 +39,16 @@ static void add_own(struct ft__pages *pages, int map, uintptr_t at, uintptr_t en
 {
 	const uint64_t bits = PRESENT | FILED | EXCLUSIVE;
 	uint64_t word[CHUNK];
+	size_t most = FT__PAGES_BYTES / page_size();
 
+	most = most < FT__PAGES_MOST ? most : FT__PAGES_MOST;
 	while (at < end) {
 		size_t left = (end - at) / page_size();
 		size_t n = look(map, at, word, left < CHUNK ? left : CHUNK);
 
 		if (!n)
 			return;
-		for (size_t i = 0; i < n && pages->n < FT__PAGES_MOST; i++)
+		for (size_t i = 0; i < n && pages->n < most; i++)
 			if ((word[i] & bits) == (PRESENT | EXCLUSIVE))
 				pages->at[pages->n++] = (char *)(at + i * page_size());
 		at += n * page_size();

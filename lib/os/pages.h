@@ -13,7 +13,9 @@
 
 #include <stdint.h>
 
-#define FT__PAGES_MOST 500
+/* The kernel counts pinned memory towards the user's limit, often 8 MiB for all. */
+#define FT__PAGES_MOST 256
+#define FT__PAGES_BYTES (1u << 20)
 
 struct ft__pages {
 	uint32_t n;         /* entries of `at` */
@@ -22,8 +24,8 @@ struct ft__pages {
 };
 
 /* In a copy: the pages of private memory that it has written to, or its original
- * has, since then; FT__PAGES_MOST at most, and none of very large mappings: these
- * hold data.  0 or -errno. */
+ * has, since then; FT__PAGES_MOST and FT__PAGES_BYTES at most, and none of very large
+ * mappings: these hold data.  0 or -errno. */
 int ft__pages_own(struct ft__pages *pages);
 
 /* Pins those pages that are there.  A descriptor: the pin lasts until nobody has it

@@ -249,6 +249,19 @@ class ProcessExecutorTest(ExecutorTestCase):
             self.assertTrue(eventually(lambda: len(seen) == 2))
             self.assertEqual(set(seen), {9, "called"})
 
+    def test_large_results_come_to_all(self):
+        """What a waiter takes in, and somebody else begins to watch just then."""
+        executor = self.executor(2)
+        for _ in range(50):
+            event, seen = Event(), []
+            future = executor.submit(large_after, event)
+            waiter = Thread(lambda: seen.append(len(future.result(LIMIT))))
+            self.assertTrue(eventually(future.running))
+            future.add_done_callback(lambda f: seen.append(len(f.result(0))))
+            event.set()
+            waiter.done()
+            self.assertTrue(eventually(lambda: seen == [1 << 20] * 2), seen)
+
     def test_cancel_against_work(self):
         executor = self.executor(2)
         for _ in range(200):
@@ -289,6 +302,11 @@ class ProcessExecutorTest(ExecutorTestCase):
         executor = self.executor(1)
         name = executor.submit(current_name).result(LIMIT)
         self.assertRegex(name, r"^ForkServerProcess-\d+$")
+
+
+def large_after(event):
+    event.wait(LIMIT)
+    return bytearray(1 << 20)
 
 
 def current_name():
