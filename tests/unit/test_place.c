@@ -8,17 +8,19 @@
 
 /* ---- a root directory of our own ---- */
 
-static char root[64];
+static char root[256];
 
 static void make_root(void)
 {
-	snprintf(root, sizeof(root), "/tmp/ft-place-XXXXXX");
+	const char *folder = getenv("TMPDIR");
+
+	snprintf(root, sizeof(root), "%s/ft-place-XXXXXX", folder ? folder : "/tmp");
 	assert_non_null(mkdtemp(root));
 }
 
 static void remove_root(void)
 {
-	char command[128];
+	char command[sizeof(root) + 16];
 
 	snprintf(command, sizeof(command), "rm -rf '%s'", root);
 	assert_int_equal(system(command), 0);
