@@ -149,12 +149,22 @@ static int lead(const struct core_barrier *self, struct visit *visit)
 	return ft_barrier_await(visit->barrier, &visit->ticket, FT_FOREVER);
 }
 
+/* How long an arrival that nobody may keep waiting for ever is tried at a time. */
+#define TRY_NS INT64_C(100000000)
+
 /* Time counts from the arrival: the action of the round before, for which the
- * library lets nobody in, is not the caller's fault. */
+ * library lets nobody in, is not the caller's fault.  One who was stopped inside is
+ * why the library then breaks the barrier. */
 static int arrive(struct visit *visit, ft_deadline *deadline)
 {
 	ft_deadline start = ft_now();
-	int rc = core_wait(arrive_call, visit, FT_FOREVER, 0);
+	int rc;
+
+	do {
+		ft_deadline until = ft_after(TRY_NS);
+
+		rc = core_wait(arrive_call, visit, until > *deadline ? until : *deadline, 0);
+	} while (rc == -ETIMEDOUT && !ft_barrier_broken(visit->barrier));
 
 	if (*deadline != FT_NOW && *deadline < FT_FOREVER - (ft_now() - start))
 		*deadline += ft_now() - start;

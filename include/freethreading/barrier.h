@@ -32,8 +32,9 @@
  *
  *   bit 0      SLEEPERS    somebody may be parked: set by CAS before parking,
  *                          goes when the generation ends, which wakes all
- *   bit 1      DOOMED      set by the supervisor: who gets the lock next breaks
- *                          the barrier
+ *   bit 1      DOOMED      set by the supervisor, and by whose time is over but
+ *                          cannot get the lock: who gets it next breaks the
+ *                          barrier
  *   bits 2-31  GENERATION  the low bits: a waiter would oversleep if exactly a
  *                          multiple of 2^30 generations went by between its
  *                          last look and its sleep
@@ -43,6 +44,11 @@
  * sets DOOMED and wakes everybody; it needs no lock.  So a party that dies
  * inside breaks the barrier; one that dies elsewhere is waited for until a
  * deadline.
+ *
+ * Who was stopped, and holds the lock, keeps nobody longer than half a second after
+ * a deadline: a call that gives up so dooms the barrier, but for an arrival with
+ * FT_NOW.  A generation that the stopped one was just letting go passes all the same,
+ * for the others.
  *
  * FT_SHARED barriers must lie in an arena block (-EINVAL otherwise).
  * Algorithm: tests/model/barrier.pml (Spin, crash at any step).
@@ -100,7 +106,8 @@ FT_API FT_NODISCARD int ft_barrier_wait(struct ft_barrier *barrier, ft_deadline 
 /* Breaks the barrier, now and for everybody, until it is reset. */
 FT_API int ft_barrier_abort(struct ft_barrier *barrier);
 
-/* Makes it empty and whole; whoever is waiting gets -EPIPE. */
+/* Makes it empty and whole; whoever is waiting gets -EPIPE.  -ETIMEDOUT: somebody was
+ * stopped in the middle of a call: the barrier is broken instead. */
 FT_API int ft_barrier_reset(struct ft_barrier *barrier);
 
 /* 1 if it is broken, else 0. */
@@ -126,7 +133,7 @@ struct ft_barrier_ticket {
 };
 
 /* 0; errors as ft_barrier_wait.  The deadline is for a barrier whose leader is
- * busy; -ETIMEDOUT breaks nothing here. */
+ * busy; -ETIMEDOUT breaks nothing then. */
 FT_API FT_NODISCARD int ft_barrier_arrive(struct ft_barrier *barrier,
 					  struct ft_barrier_ticket *ticket, ft_deadline deadline);
 

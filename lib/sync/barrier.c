@@ -144,19 +144,46 @@ static void break_up(struct visit *visit)
 	turn_word(visit, 0);
 }
 
-static void enter(struct visit *visit)
+/* What the lock said: true: inside. */
+static bool entered(struct visit *visit, int rc)
 {
 	struct ft_barrier *barrier = visit->barrier;
-	int rc = ft__lock_enter(&barrier->lock, FT_FOREVER);
 
+	if (rc == -ETIMEDOUT)
+		return false;
 	/* Relaxed: the word is only a reason to look, as the lock's answer is. */
 	if (rc == -EOWNERDEAD || (ft__load32_relaxed(&barrier->word) & FT_BARRIER_DOOMED))
 		break_up(visit);
+	return true;
 }
 
 static void wake_all(struct ft_barrier *barrier)
 {
 	ft__futex_wake(&barrier->word, INT_MAX, ft__flags_shared(barrier->flags));
+}
+
+/* Without the lock: who gets it next breaks the barrier. */
+static void doom(struct ft_barrier *barrier)
+{
+	/* Seq_cst: before the wake, so that who parks later finds another word. */
+	ft__or32_seq_cst(&barrier->word, FT_BARRIER_DOOMED);
+	wake_all(barrier);
+}
+
+/* False: somebody was stopped inside. */
+static bool enter_in_time(struct visit *visit, ft_deadline deadline)
+{
+	return entered(visit, ft__lock_enter_in_time(&visit->barrier->lock, deadline));
+}
+
+/* False: so the barrier is doomed. */
+static bool enter_or_doom(struct visit *visit)
+{
+	bool inside = enter_in_time(visit, FT_NOW);
+
+	if (!inside)
+		doom(visit->barrier);
+	return inside;
 }
 
 static void leave(struct visit *visit)
@@ -174,37 +201,44 @@ static bool over(const struct ft_barrier *barrier, uint64_t generation)
 	return generation_of(barrier) != generation;
 }
 
-/* Under the lock. */
-static bool passed(const struct ft_barrier *barrier, uint64_t generation)
+/* Of a generation that is over.  Neither number ever falls, and failed[1] has the
+ * old failed[0] before that changes. */
+static int judge(const struct ft_barrier *barrier, const struct ft_barrier_ticket *ticket)
 {
-	if (barrier->failed[0] == generation)
-		return false;
-	return barrier->failed[0] < generation || barrier->failed[1] < generation;
-}
+	/* Acquire, twice, in this order: pairs with break_up(). */
+	uint64_t last = ft__load64_acquire(&barrier->failed[0]);
+	uint64_t before = ft__load64_acquire(&barrier->failed[1]);
+	uint64_t mine = ticket->generation;
 
-/* Of a generation that is over. */
-static int judge(struct visit *visit, const struct ft_barrier_ticket *ticket)
-{
-	struct ft_barrier *barrier = visit->barrier;
-
-	/* Acquire: pairs with break_up(), and it never falls. */
-	if (ft__load64_acquire(&barrier->failed[0]) < ticket->generation)
-		return (int)ticket->index;
-	enter(visit);
-
-	bool good = passed(barrier, ticket->generation);
-
-	leave(visit);
-	return good ? (int)ticket->index : -EPIPE;
+	return last < mine || (last != mine && before < mine) ? (int)ticket->index : -EPIPE;
 }
 
 /* ---- waiting ----------------------------------------------------------- */
 
-/* Takes the lock once, which is what a doomed barrier needs. */
-static void repair(struct visit *visit)
+/* Takes the lock once, which is what a doomed barrier needs.  False: that will have
+ * to wait for who has it. */
+static bool repair(struct visit *visit, ft_deadline deadline)
 {
-	enter(visit);
+	ft_deadline soon = ft_after(FT_LOCK_RECHECK_NS);
+	int rc = ft__lock_enter(&visit->barrier->lock, soon < deadline ? soon : deadline);
+
+	if (!entered(visit, rc))
+		return false;
 	leave(visit);
+	return true;
+}
+
+/* On a doomed barrier, which nobody may be there to break, looks by the clock: a
+ * signal that came in repair() has woken nobody. */
+static int sleep_on(struct ft_barrier *barrier, uint32_t seen, ft_deadline deadline)
+{
+	ft_deadline soon = seen & FT_BARRIER_DOOMED ? ft_after(FT_LOCK_RECHECK_NS) : deadline;
+	ft_deadline until = soon < deadline ? soon : deadline;
+	int rc = ft__park(&barrier->word, seen, barrier->flags, until);
+
+	if (rc == -ETIMEDOUT && until != deadline)
+		rc = barrier->flags & FT_INTERRUPTIBLE ? -EINTR : 0;
+	return rc;
 }
 
 /* Sleeps until the generation is over: 0; -ETIMEDOUT; -EINTR. */
@@ -220,17 +254,15 @@ static int outlast(struct visit *visit, uint64_t generation, ft_deadline deadlin
 
 		if (over(barrier, generation) || rc != 0)
 			break;
-		if (seen & FT_BARRIER_DOOMED) {
-			repair(visit);
+		if ((seen & FT_BARRIER_DOOMED) && repair(visit, deadline))
 			continue;
-		}
 		if (deadline > 0 && ft__spin_beside(&spin, seen & FT_BARRIER_SLEEPERS))
 			continue;
 		ft__spin_end(&spin);
 		if (!(seen & FT_BARRIER_SLEEPERS) &&
 		    !ft__cas32_seq_cst(&barrier->word, &seen, seen | FT_BARRIER_SLEEPERS))
 			continue;
-		rc = ft__park(&barrier->word, seen | FT_BARRIER_SLEEPERS, barrier->flags, deadline);
+		rc = sleep_on(barrier, seen | FT_BARRIER_SLEEPERS, deadline);
 	}
 	ft__spin_over(&spin, over(barrier, generation));
 	return over(barrier, generation) ? 0 : rc;
@@ -253,9 +285,7 @@ static int arrive(struct visit *visit, struct ft_barrier_ticket *ticket, bool pa
 {
 	struct ft_barrier *barrier = visit->barrier;
 
-	for (;;) {
-		enter(visit);
-
+	while (enter_in_time(visit, deadline)) {
 		uint32_t state = state_of(barrier);
 		uint64_t now = barrier->generation;
 
@@ -272,6 +302,10 @@ static int arrive(struct visit *visit, struct ft_barrier_ticket *ticket, bool pa
 		if (rc != 0)
 			return rc;
 	}
+	/* Who only tried may have the time to try again. */
+	if (deadline > 0)
+		doom(barrier);
+	return -ETIMEDOUT;
 }
 
 int ft_barrier_arrive(struct ft_barrier *barrier, struct ft_barrier_ticket *ticket,
@@ -298,7 +332,8 @@ static int expire(struct visit *visit, uint64_t generation)
 	struct ft_barrier *barrier = visit->barrier;
 	int rc = 0;
 
-	enter(visit);
+	if (!enter_or_doom(visit))
+		return over(barrier, generation) ? 0 : -ETIMEDOUT;
 	if (barrier->generation == generation && state_of(barrier) == FT_BARRIER_FILLING) {
 		break_up(visit);
 		rc = -ETIMEDOUT;
@@ -328,7 +363,7 @@ int ft_barrier_await(struct ft_barrier *barrier, const struct ft_barrier_ticket 
 	if (rc == -EINTR)
 		return rc;
 	if (rc == 0)
-		rc = judge(&visit, ticket);
+		rc = judge(barrier, ticket);
 	end(&visit);
 	return rc;
 }
@@ -344,23 +379,27 @@ int ft_barrier_release(struct ft_barrier *barrier, const struct ft_barrier_ticke
 
 	if (rc != 0)
 		return rc;
-	enter(&visit);
+	if (!enter_or_doom(&visit)) {
+		end(&visit);
+		return -EPIPE;
+	}
 	if (barrier->generation == ticket->generation && state_of(barrier) == FT_BARRIER_LEADING)
 		pass(&visit);
 	leave(&visit);
-	rc = judge(&visit, ticket);
+	rc = judge(barrier, ticket);
 	end(&visit);
 	return rc;
 }
 
 /* 0: the caller is not counted any more; -EALREADY: all had arrived, or it was
- * broken, so that the generation ends without that. */
+ * broken, so that the generation ends without that; -ETIMEDOUT: it was doomed. */
 static int withdraw(struct visit *visit, const struct ft_barrier_ticket *ticket)
 {
 	struct ft_barrier *barrier = visit->barrier;
 	int rc = -EALREADY;
 
-	enter(visit);
+	if (!enter_or_doom(visit))
+		return -ETIMEDOUT;
 	if (barrier->generation == ticket->generation &&
 	    state_of(barrier) == FT_BARRIER_FILLING && barrier->arrived) {
 		ft__store32_relaxed(&barrier->arrived, barrier->arrived - 1);
@@ -383,7 +422,7 @@ int ft_barrier_withdraw(struct ft_barrier *barrier, const struct ft_barrier_tick
 		return rc;
 	rc = withdraw(&visit, ticket);
 	end(&visit);
-	return rc;
+	return rc == 0 ? 0 : -EALREADY;
 }
 
 int ft_barrier_wait(struct ft_barrier *barrier, ft_deadline deadline)
@@ -401,7 +440,7 @@ int ft_barrier_wait(struct ft_barrier *barrier, ft_deadline deadline)
 	}
 	do {
 		rc = ft_barrier_await(barrier, &ticket, deadline);
-	} while (rc == -EINTR && withdraw(&visit, &ticket) != 0);
+	} while (rc == -EINTR && withdraw(&visit, &ticket) == -EALREADY);
 	if (rc == -EINTR)
 		end(&visit);
 	return rc;
@@ -416,9 +455,11 @@ int ft_barrier_abort(struct ft_barrier *barrier)
 
 	if (rc != 0)
 		return rc;
-	enter(&visit);
-	break_up(&visit);
-	leave(&visit);
+	/* A doomed barrier is as good as broken. */
+	if (enter_or_doom(&visit)) {
+		break_up(&visit);
+		leave(&visit);
+	}
 	end(&visit);
 	return 0;
 }
@@ -430,7 +471,10 @@ int ft_barrier_reset(struct ft_barrier *barrier)
 
 	if (rc != 0)
 		return rc;
-	enter(&visit);
+	if (!enter_or_doom(&visit)) {
+		end(&visit);
+		return -ETIMEDOUT;
+	}
 	if (barrier->arrived)
 		break_up(&visit);
 	ft__store32_relaxed(&barrier->state, FT_BARRIER_FILLING);

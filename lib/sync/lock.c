@@ -317,6 +317,23 @@ int ft__lock_enter(struct ft_lock *lock, ft_deadline deadline)
 	return free_taken(lock, me) ? 0 : wait_for(lock, me, NOTED, deadline);
 }
 
+#define PATIENCE_NS INT64_C(500000000)
+
+int ft__lock_enter_in_time(struct ft_lock *lock, ft_deadline deadline)
+{
+	int rc;
+
+	if (deadline > FT_FOREVER - PATIENCE_NS)
+		return ft__lock_enter(lock, FT_FOREVER);
+	rc = ft__lock_enter(lock, FT_NOW);
+	if (rc != -ETIMEDOUT)
+		return rc;
+
+	ft_deadline now = ft_now();
+
+	return ft__lock_enter(lock, (deadline > now ? deadline : now) + PATIENCE_NS);
+}
+
 void ft__lock_leave(struct ft_lock *lock)
 {
 	give_up(lock, ft__load32_relaxed(&lock->word));

@@ -35,6 +35,10 @@ static inline bool ft__lock_mine(const struct ft_lock *lock)
 /* For objects with a lock inside: the caller is registered, and has noted the
  * object, which stands for the lock.  As ft_lock_acquire and ft_lock_release. */
 int ft__lock_enter(struct ft_lock *lock, ft_deadline deadline);
+/* For a call with this deadline: -ETIMEDOUT half a second after it, as whoever has
+ * the lock was stopped, and may never go on; not sooner, as a try must not fail
+ * because another thread was inside. */
+int ft__lock_enter_in_time(struct ft_lock *lock, ft_deadline deadline);
 void ft__lock_leave(struct ft_lock *lock);
 
 /* The supervisor's part: `dead` (an owner id) may have held, wanted or been

@@ -126,10 +126,9 @@ static void repair(struct ft_queue *queue)
 	wake_everybody(queue);
 }
 
-static int enter_until(struct ft_queue *queue, ft_deadline deadline)
+/* What the lock said: 0; -ETIMEDOUT: not inside. */
+static int entered(struct ft_queue *queue, int rc)
 {
-	int rc = ft__lock_enter(&queue->lock, deadline);
-
 	if (rc == -EOWNERDEAD) {
 		repair(queue);
 		rc = 0;
@@ -137,32 +136,16 @@ static int enter_until(struct ft_queue *queue, ft_deadline deadline)
 	return rc;
 }
 
+static int enter_in_time(struct ft_queue *queue, ft_deadline deadline)
+{
+	return entered(queue, ft__lock_enter_in_time(&queue->lock, deadline));
+}
+
 /* The lock is only ever held for a moment. */
 static void enter(struct ft_queue *queue)
 {
-	while (enter_until(queue, FT_FOREVER) != 0)
+	while (enter_in_time(queue, FT_FOREVER) != 0)
 		;
-}
-
-/* How late a call may be before it gives up the lock: whoever has it was stopped,
- * and may never go on.  A try must not fail because another thread was inside. */
-#define PATIENCE_NS INT64_C(500000000)
-
-/* 0; -ETIMEDOUT: not inside. */
-static int enter_in_time(struct ft_queue *queue, ft_deadline deadline)
-{
-	ft_deadline now;
-	int rc;
-
-	if (deadline > FT_FOREVER - PATIENCE_NS) {
-		enter(queue);
-		return 0;
-	}
-	rc = enter_until(queue, FT_NOW);
-	if (rc != -ETIMEDOUT)
-		return rc;
-	now = ft_now();
-	return enter_until(queue, (deadline > now ? deadline : now) + PATIENCE_NS);
 }
 
 /* ---- waiting and waking ------------------------------------------------ */
@@ -574,7 +557,7 @@ int ft__queue_settle(struct ft_queue *queue)
 
 	if (rc != 0)
 		return rc == -EINVAL ? 0 : -EAGAIN;
-	rc = enter_until(queue, ft_after(FT__SETTLE_NS));
+	rc = entered(queue, ft__lock_enter(&queue->lock, ft_after(FT__SETTLE_NS)));
 	if (rc == 0) {
 		wake_everybody(queue);
 		leave(queue, no_debt);

@@ -5,7 +5,8 @@
  * N parties wait ROUNDS times each, and leave for good when a wait fails; up to
  * KILLS die at any step of a wait, up to GIVEUPS deadlines pass.  With RESET
  * somebody else resets the barrier once, at any time; with LEAD the last to
- * arrive leaves the lock before it lets the others go.  A supervisor dooms a
+ * arrive leaves the lock before it lets the others go; with STOP a deadline may also
+ * pass for one who wants the lock, as if its holder were stopped.  A supervisor dooms a
  * barrier that a dead party was inside, without the lock.  The lock is taken to be right
  * (robust_lock.pml); whoever gets it next may get it before or after the dead
  * owner was settled.
@@ -19,6 +20,10 @@
  *   PASS -DN=2 -DKILLS=1 -DRESET
  *   PASS -DN=2 -DLEAD
  *   PASS -DROUNDS=1 -DKILLS=1 -DLEAD
+ *   PASS -DROUNDS=1 -DKILLS=1 -DSTOP
+ *   PASS -DN=2 -DGIVEUPS=2 -DSTOP
+ *   PASS -DN=2 -DGIVEUPS=2 -DSTOP -DLEAD
+ *   LONG PASS -DGIVEUPS=2 -DKILLS=1 -DROUNDS=1 -DLEAD -DSTOP
  *   FAIL -DN=2 -DNO_DOOM          the supervisor wakes only
  *   FAIL -DN=2 -DNO_RESCUE        it dooms, and wakes nobody
  *   FAIL -DN=2 -DDROP_DOOM        a generation that passes forgets that it was doomed
@@ -31,6 +36,10 @@
  *   FAIL -DN=2 -DNO_SLEEPERS      a waiter parks without saying so
  *   FAIL -DN=2 -DNOTE_LATE        a party is counted before it has noted the barrier
  *   FAIL -DN=2 -DUNNOTE_EARLY     who ends a generation drops its note before it wakes
+ *   FAIL -DN=2 -DSTOP -DKILLS=0 -DDOOM_QUIETLY  who gives up the lock wakes nobody
+ *   FAIL -DN=2 -DSTOP -DKILLS=0 -DGO_QUIETLY    nor does it doom the barrier
+ *   FAIL -DN=2 -DSTOP -DGIVEUPS=2 -DKILLS=0 -DLEAD -DTELL_WELL  a leader that gives up the lock says
+ *                                 that all have passed
  */
 #ifndef N
 #define N 3
@@ -127,15 +136,33 @@ inline break_it()
 
 inline enter()
 {
-	atomic { lock == 0 || dead[lock] -> late = (lock != 0); lock = me };
+	if
+	:: atomic { lock == 0 || dead[lock] -> late = (lock != 0); lock = me }
+#ifdef STOP
+	:: atomic { lock != 0 && !dead[lock] && giveups > 0 -> giveups--; outside = 1 }
+#endif
+	fi;
 #ifdef NO_OWNERDEAD
 	late = 0;
 #endif
 	if
-	:: late || (word & DOOMED) -> break_it()
+	:: !outside && (late || (word & DOOMED)) -> break_it()
 	:: else
 	fi;
 	late = 0
+}
+
+/* Who could not enter. */
+inline doom()
+{
+#ifndef GO_QUIETLY
+	word = word | DOOMED;
+#endif
+	POINT;
+#if !defined(GO_QUIETLY) && !defined(DOOM_QUIETLY)
+	wake_all();
+#endif
+	POINT
 }
 
 /* Leaves the lock, then wakes whom the end of a generation let go. */
@@ -152,8 +179,8 @@ inline leave()
 
 proctype Party(byte me)
 {
-	byte mine, seen, rounds = ROUNDS;
-	bool late, wake, quit;
+	byte mine, seen, last, before, rounds = ROUNDS;
+	bool late, wake, quit, outside;
 
 again:
 #ifndef NOTE_LATE
@@ -161,6 +188,7 @@ again:
 #endif
 	POINT;
 	enter();
+	if :: outside -> doom(); quit = 1; goto out :: else fi;
 	if
 	:: state == BROKEN -> mine = 0
 #ifdef LEAD
@@ -186,8 +214,23 @@ again:
 			POINT;
 			enter();
 			if
-			:: generation != mine -> goto told
-			:: else
+			:: outside ->
+				doom();
+				atomic {
+					quit = 1;
+#ifdef TELL_WELL
+					passed[mine]++;
+#else
+					broke[mine] = 1;
+#endif
+					assert(!(broke[mine] && passed[mine] > 0))
+				};
+				goto out
+			:: else ->
+				if
+				:: generation != mine -> goto told
+				:: else
+				fi
 			fi;
 #endif
 #ifdef WORD_FIRST
@@ -226,7 +269,15 @@ look:	POINT;
 	:: seen & DOOMED ->
 fix:		enter();
 		if
-		:: quit && generation == mine && state == FILLING -> break_it()
+		:: outside ->
+			outside = 0;
+			if
+			:: quit ->
+				doom();
+				if :: generation != mine -> quit = 0; goto judge :: else -> goto out fi
+			:: else -> goto look /* it looks by the clock */
+			fi
+		:: !outside && quit && generation == mine && state == FILLING -> break_it()
 		:: else
 		fi;
 		leave();
@@ -252,34 +303,39 @@ end_parked:
 	fi;
 	goto look;
 
-judge:	/* the second look is under the lock in C, and rare */
+judge:
+	last = failed0;
+	before = failed1;
 	atomic {
 		if
-		:: failed0 < mine || (failed0 != mine && failed1 < mine) ->
+		:: last < mine || (last != mine && before < mine) ->
 			passed[mine]++
 		:: else ->
 			/* Who slept through two later failures is told of them. */
 #ifdef RESET
-			if :: failed0 == mine || failed1 == mine -> broke[mine] = 1 :: else fi;
+			if :: last == mine || before == mine -> broke[mine] = 1 :: else fi;
 #else
 			broke[mine] = 1;
 #endif
 			quit = 1
 		fi;
 		assert(!(broke[mine] && passed[mine] > 0));
-		mine = 0; seen = 0
+		mine = 0; seen = 0; last = 0; before = 0
 	};
 out:	POINT;
 	noted[me] = 0;
 	atomic { rounds--; if :: rounds > 0 && !quit -> goto again :: else fi };
-over:	atomic { mine = 0; seen = 0; late = 0; wake = 0; quit = 0; rounds = 0 }
+over:	atomic {
+		mine = 0; seen = 0; last = 0; before = 0; late = 0; wake = 0; quit = 0; rounds = 0;
+		outside = 0
+	}
 }
 
 #ifdef RESET
 proctype Resetter(byte me)
 {
 	byte seen, mine;
-	bool late, wake, quit;
+	bool late, wake, quit, outside;
 
 	noted[me] = 1;
 	enter();

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 #include <pthread.h>
 
+#include <freethreading/event.h>
+
 #include "child.h"
 #include "os/atomic.h"
 #include "sync/barrier.h"
@@ -523,6 +525,128 @@ static void too_many_locks(void **state)
 	assert_int_equal(ft_block_free(block), 0);
 }
 
+/* ---- a stopped holder of the inner lock: a thread that does not go on ---- */
+
+struct holder {
+	struct ft_barrier *barrier;
+	pthread_t thread;
+	struct ft_event held, go_on;
+};
+
+static void *hold_on(void *arg)
+{
+	struct holder *holder = arg;
+
+	REQUIRE(ft_lock_acquire(&holder->barrier->lock, FT_FOREVER) == 0);
+	ft_event_set(&holder->held);
+	REQUIRE(ft_event_wait(&holder->go_on, FT_FOREVER) == 0);
+	REQUIRE(ft_lock_release(&holder->barrier->lock) == 0);
+	return NULL;
+}
+
+static void hold(struct holder *holder, struct ft_barrier *barrier)
+{
+	*holder = (struct holder){ .barrier = barrier };
+	ft_event_init(&holder->held, FT_PRIVATE);
+	ft_event_init(&holder->go_on, FT_PRIVATE);
+	assert_int_equal(pthread_create(&holder->thread, NULL, hold_on, holder), 0);
+	assert_int_equal(ft_event_wait(&holder->held, FT_FOREVER), 0);
+}
+
+static void let_go(struct holder *holder)
+{
+	ft_event_set(&holder->go_on);
+	assert_int_equal(pthread_join(holder->thread, NULL), 0);
+}
+
+/* Nobody comes in; who only tried leaves the barrier as it was. */
+static void a_holder_that_is_stopped(void **state)
+{
+	struct ft_barrier_ticket ticket;
+	struct holder holder;
+	struct ft_barrier b;
+
+	(void)state;
+	assert_int_equal(ft_barrier_init(&b, 2, FT_PRIVATE), 0);
+	hold(&holder, &b);
+	assert_int_equal(ft_barrier_wait(&b, FT_NOW), -ETIMEDOUT);
+	assert_int_equal(ft_barrier_broken(&b), 0);
+	assert_int_equal(ft_barrier_arrive(&b, &ticket, ft_after(1000)), -ETIMEDOUT);
+	assert_int_equal(ft_barrier_broken(&b), 1);
+	assert_int_equal(ft_barrier_reset(&b), -ETIMEDOUT);
+	assert_int_equal(ft_barrier_abort(&b), 0);
+	let_go(&holder);
+	assert_int_equal(b.state, FT_BARRIER_FILLING);
+	assert_int_equal(ft_barrier_wait(&b, FT_FOREVER), -EPIPE);
+	assert_int_equal(b.state, FT_BARRIER_BROKEN);
+	assert_int_equal(ft_barrier_reset(&b), 0);
+	assert_int_equal(ft_barrier_waiting(&b), 0);
+	assert_int_equal(ft_barrier_wait(&b, FT_NOW), -ETIMEDOUT);
+}
+
+/* One who waits gives up, and the other is told when the lock is free. */
+static void a_waiter_that_cannot_get_in(void **state)
+{
+	struct party patient, hasty;
+	struct holder holder;
+	struct ft_barrier b;
+
+	(void)state;
+	assert_int_equal(ft_barrier_init(&b, 3, FT_PRIVATE), 0);
+	party_start(&patient, &b, FT_FOREVER);
+	wait_asleep(&patient.tid);
+	party_start(&hasty, &b, ft_after(INT64_C(1000000000)));
+	WAIT_FOR(ft_barrier_waiting(&b) == 2);
+	hold(&holder, &b);
+	all_end(&hasty, 1, -ETIMEDOUT);
+	assert_int_equal(ft_barrier_broken(&b), 1);
+	assert_int_equal(b.generation, 1);
+	let_go(&holder);
+	all_end(&patient, 1, -EPIPE);
+	assert_int_equal(b.generation, 2);
+	assert_int_equal(b.word & FT_BARRIER_DOOMED, 0);
+}
+
+/* A signal ends a wait at a barrier that nobody can break yet. */
+static void a_signal_meanwhile(void **state)
+{
+	struct party party;
+	struct holder holder;
+	struct ft_barrier b;
+
+	(void)state;
+	catch_signal(SIGUSR1);
+	assert_int_equal(ft_barrier_init(&b, 2, FT_INTERRUPTIBLE), 0);
+	party_start(&party, &b, FT_FOREVER);
+	WAIT_FOR(ft_barrier_waiting(&b) == 1);
+	wait_asleep(&party.tid);
+	hold(&holder, &b);
+	assert_int_equal(ft_barrier_abort(&b), 0);
+	pthread_kill(party.thread, SIGUSR1);
+	all_end(&party, 1, -EINTR);
+	let_go(&holder);
+	assert_int_equal(ft_barrier_wait(&b, FT_FOREVER), -EPIPE);
+}
+
+/* The action is over, but nobody can be let go. */
+static void a_leader_that_cannot_get_in(void **state)
+{
+	struct ft_barrier_ticket first, last;
+	struct holder holder;
+	struct ft_barrier b;
+
+	(void)state;
+	assert_int_equal(ft_barrier_init(&b, 2, FT_PRIVATE), 0);
+	assert_int_equal(ft_barrier_arrive(&b, &first, FT_NOW), 0);
+	assert_int_equal(ft_barrier_arrive(&b, &last, FT_NOW), 0);
+	hold(&holder, &b);
+	assert_int_equal(ft_barrier_withdraw(&b, &first), -EALREADY);
+	assert_int_equal(ft_barrier_release(&b, &last), -EPIPE);
+	let_go(&holder);
+	assert_int_equal(ft_barrier_await(&b, &first, FT_FOREVER), -EPIPE);
+	assert_int_equal(b.state, FT_BARRIER_BROKEN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -533,7 +657,9 @@ int main(void)
 		cmocka_unit_test(signals), cmocka_unit_test(threads_march),
 		cmocka_unit_test(processes_march), cmocka_unit_test(a_death_breaks_it),
 		cmocka_unit_test(plain_fork), cmocka_unit_test(too_many_locks),
-		cmocka_unit_test(threads_march_in_storm),
+		cmocka_unit_test(threads_march_in_storm), cmocka_unit_test(a_holder_that_is_stopped),
+		cmocka_unit_test(a_waiter_that_cannot_get_in),
+		cmocka_unit_test(a_leader_that_cannot_get_in), cmocka_unit_test(a_signal_meanwhile),
 	};
 
 	alarm(CHILD_SECONDS);
