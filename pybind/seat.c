@@ -2,7 +2,6 @@
 #include "seat.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include "convert.h"
@@ -36,25 +35,31 @@ int core_seat_enter(struct core_seat *self)
 	return -1;
 }
 
+/* Whoever forgets a task sets `forgotten`, then tries to get in; whoever is inside
+ * leaves, then looks at `forgotten` (seq_cst): one of the two ends the task. */
+static void settle(struct core_seat *self)
+{
+	while (atomic_load(&self->forgotten) && !atomic_exchange(&self->busy, 1)) {
+		if (atomic_exchange(&self->forgotten, 0))
+			core_seat_end(self, -EFAULT);
+		atomic_store(&self->busy, 0);
+	}
+}
+
 void core_seat_leave(struct core_seat *self)
 {
 	atomic_store(&self->busy, 0);
+	settle(self);
 }
 
-/* Whoever is inside while a task is in hand that has a Task is there for a moment. */
+/* The one inside may be this very thread, whose collection found the Task; it
+ * can't take another task before it has left. */
 void core_seat_drop(struct core_seat *self, const struct ft_task *task)
 {
-	while (task && atomic_load(&self->task) == task) {
-		if (!atomic_exchange(&self->busy, 1)) {
-			if (atomic_load(&self->task) == task)
-				core_seat_end(self, -EFAULT);
-			core_seat_leave(self);
-			return;
-		}
-		Py_BEGIN_ALLOW_THREADS
-		sched_yield();
-		Py_END_ALLOW_THREADS
-	}
+	if (!task || atomic_load(&self->task) != task || self->maker != getpid())
+		return;
+	atomic_store(&self->forgotten, 1);
+	settle(self);
 }
 
 void core_seat_end(struct core_seat *self, int status)

@@ -14,6 +14,7 @@ struct core_seat {
 	_Atomic int busy;     /* 1: a thread is inside, and the rest below is its */
 	struct ft_seat *seat; /* NULL after close() */
 	_Atomic(struct ft_task *) task; /* in hand, or NULL; others may look */
+	_Atomic int forgotten; /* 1: the task in hand has no Task any more; see core_seat_drop */
 	pid_t maker;	      /* the process it belongs to: in a forked child, hands off */
 	PyObject **functions; /* of work(), by number; NULL what has not come yet */
 	size_t known;	      /* room in it */
@@ -40,7 +41,7 @@ int core_seat_enter(struct core_seat *self);
 void core_seat_leave(struct core_seat *self);
 
 /* The task was forgotten, by whatever thread: it ends as failed if it is still in
- * hand. */
+ * hand, at once or when whoever is inside leaves. */
 void core_seat_drop(struct core_seat *self, const struct ft_task *task);
 
 /* Inside: waits for a task, and takes it in hand.  0 or -errno. */

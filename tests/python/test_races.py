@@ -5,7 +5,10 @@ Without a GIL every round is a race; with one they are still in turns that
 nobody chose."""
 
 import concurrent.futures as futures
+import errno
 import gc
+import os
+import signal
 import threading
 import unittest
 
@@ -217,6 +220,47 @@ def serve_dropped(handle):
     together(held.clear, seat.close, seat.close)
 
 
+def collected_within(seat, task):
+    """A collection in the midst of next() frees the task in hand."""
+    gc.disable()
+    ring = [task]
+    ring.append(ring)
+    del task, ring
+    overdue = [[] for _ in range(100)]
+    gc.set_threshold(1)
+    try:
+        raise LookupError
+    except LookupError:
+        gc.enable()
+        # What is raised in a handler is made at once, and so the collection begins.
+        try:
+            seat.next(-1)
+        except (RuntimeError, TimeoutError):
+            pass
+    gc.set_threshold(700)
+    del overdue
+    gc.collect()  # for interpreters that begin one only between two instructions
+
+
+def serve_collected(handle):
+    seat = _core.Seat(handle)
+    while (task := seat.next()) is not None:
+        forked = task.arg == b"fork"
+        child = os.fork() if forked else 0
+        if child:
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            task.end(-1000 - status)
+            continue
+        if forked:
+            signal.alarm(int(LIMIT))  # nobody else ends it if it hangs
+        tasks = [task]
+        del task
+        collected_within(seat, tasks.pop())
+        if forked:
+            os._exit(7)
+    seat.close()
+
+
 class SeatTest(TestCase):
     """Of processes."""
 
@@ -252,6 +296,19 @@ class SeatTest(TestCase):
             ticket = pool.submit(b"x")
             self.assertTrue(ticket.wait(LIMIT))
             self.assertNotEqual(ticket.status(), 0)
+
+    def test_collected_within(self):
+        pool = self.pool(serve_collected)
+        for ticket in pool.submit_many([b"x"] * 5):
+            self.assertTrue(ticket.wait(LIMIT))
+            self.assertEqual(ticket.status(), -errno.EFAULT)
+
+    def test_collected_within_a_fork(self):
+        """The task is the parent's, who ends it."""
+        pool = self.pool(serve_collected)
+        ticket = pool.submit(b"fork")
+        self.assertTrue(ticket.wait(LIMIT))
+        self.assertEqual(ticket.status(), -1007)
 
 
 if get_backend() == "threading":
