@@ -15,6 +15,7 @@ static void crew_init(struct core_crew *crew)
 	crew->newborns = 0;
 	crew->members = 0;
 	crew->kept = 0;
+	crew->keepsakes = NULL;
 }
 
 struct core_crew *core_crew_new(void)
@@ -85,28 +86,62 @@ void core_crew_leave(const struct core_berth *berth)
 		take_from(berth, &berth->crew->members);
 }
 
-int core_crew_keep(const struct core_berth *berth)
+static void link_in(struct core_crew *crew, struct core_keepsake *keepsake)
+{
+	keepsake->next = crew->keepsakes;
+	keepsake->link = &crew->keepsakes;
+	if (keepsake->next)
+		keepsake->next->link = &keepsake->next;
+	crew->keepsakes = keepsake;
+	crew->kept++;
+}
+
+static void unlink_from(struct core_keepsake *keepsake)
+{
+	*keepsake->link = keepsake->next;
+	if (keepsake->next)
+		keepsake->next->link = keepsake->link;
+	keepsake->link = NULL;
+}
+
+int core_crew_keep(struct core_keepsake *keepsake, const struct core_berth *berth)
 {
 	struct core_crew *crew = berth->crew;
 	int rc = 0;
 
 	lock(crew);
+	keepsake->berth = *berth;
 	if (crew->closed || berth->generation != crew->generation)
 		rc = -ESHUTDOWN;
 	else
-		crew->kept++;
+		link_in(crew, keepsake);
 	unlock(crew);
 	return rc;
 }
 
-void core_crew_unkeep(const struct core_berth *berth)
+int core_crew_take(struct core_keepsake *keepsake, int leaving)
 {
-	take_from(berth, &berth->crew->kept);
+	struct core_crew *crew = keepsake->berth.crew;
+	int ours;
+
+	lock(crew);
+	ours = keepsake->berth.generation == crew->generation && keepsake->link;
+	if (ours) {
+		unlink_from(keepsake);
+		crew->kept -= !leaving;
+	}
+	unlock(crew);
+	return ours;
+}
+
+void core_crew_unkeep(const struct core_keepsake *keepsake)
+{
+	take_from(&keepsake->berth, &keepsake->berth.crew->kept);
 }
 
 struct crew_wait {
 	struct core_crew *crew;
-	int ended, close;
+	int ended;
 };
 
 static int wait_call(void *ctx, ft_deadline deadline)
@@ -118,24 +153,38 @@ static int wait_call(void *ctx, ft_deadline deadline)
 	lock(crew);
 	while (!rc && (crew->newborns || (wait->ended && crew->members)))
 		rc = ft_condition_wait(&crew->fewer, &crew->lock, deadline);
-	if (!rc && wait->close)
-		crew->closed = 1;
 	unlock(crew);
 	return rc;
 }
 
-/* From now on none is kept.  Who keeps one deletes it when it leaves. */
-static int discard_call(void *ctx, ft_deadline deadline)
+static void disown(struct core_crew *crew)
 {
-	struct core_crew *crew = ctx;
+	while (crew->keepsakes) {
+		unlink_from(crew->keepsakes);
+		crew->kept--;
+	}
+}
+
+/* No signal ends this wait. */
+static void await_none(struct core_crew *crew, const uint32_t *count)
+{
 	int rc = 0;
 
-	(void)ft_worker_dismiss(FT_NOW);
+	while (*count && (!rc || rc == -EINTR))
+		rc = ft_condition_wait(&crew->fewer, &crew->lock, FT_FOREVER);
+}
+
+/* Done even if a signal's handler has raised: who came later would find the
+ * interpreter in pieces. */
+static void close_crew(struct core_crew *crew)
+{
 	lock(crew);
-	while (!rc && crew->kept)
-		rc = ft_condition_wait(&crew->fewer, &crew->lock, deadline);
+	await_none(crew, &crew->newborns);
+	crew->closed = 1;
+	disown(crew);
+	await_none(crew, &crew->kept);
 	unlock(crew);
-	return rc;
+	(void)ft_worker_dismiss(FT_NOW);
 }
 
 static PyObject *await_threads(PyObject *module, PyObject *const *args, Py_ssize_t nargs,
@@ -144,17 +193,20 @@ static PyObject *await_threads(PyObject *module, PyObject *const *args, Py_ssize
 	static const char *const names[] = { "ended", "close", NULL };
 	struct crew_wait wait = { .crew = core_state(module)->crew };
 	PyObject *given[2];
-	int rc;
+	int rc, close;
 
 	if (core_args("await_threads", names, 2, args, nargs, kwnames, given))
 		return NULL;
 	wait.ended = PyObject_IsTrue(given[0]);
-	wait.close = PyObject_IsTrue(given[1]);
-	if (wait.ended < 0 || wait.close < 0)
+	close = PyObject_IsTrue(given[1]);
+	if (wait.ended < 0 || close < 0)
 		return NULL;
 	rc = core_wait(wait_call, &wait, FT_FOREVER, 0);
-	if (!rc && wait.close)
-		rc = core_wait(discard_call, wait.crew, FT_FOREVER, 0);
+	if (close) {
+		Py_BEGIN_ALLOW_THREADS
+		close_crew(wait.crew);
+		Py_END_ALLOW_THREADS
+	}
 	return core_none(rc);
 }
 

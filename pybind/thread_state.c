@@ -13,6 +13,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wundef"
 #include "internal/pycore_interp.h"
+#include "internal/pycore_runtime.h"
 #include "internal/pycore_tstate.h"
 #pragma GCC diagnostic pop
 #else
@@ -37,23 +38,40 @@ static PyThreadState *attach_new(PyInterpreterState *interpreter)
 
 #if KEEPS
 
-/* The calling thread's; `state` is NULL while it keeps none. */
+/* The calling thread's; `state` is NULL while it keeps none, and of no use once
+ * `keepsake` was disowned. */
 static _Thread_local struct kept {
 	PyThreadState *state;
-	PyInterpreterState *interpreter;
-	struct core_berth berth;
+	struct core_keepsake keepsake;
 } kept;
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key; /* const after `once`, as the next one */
 static int can_keep;
 
-static PyThreadState *take(struct kept *from)
+/* NULL if there is none; see core_crew_take. */
+static PyThreadState *take(int leaving)
 {
-	PyThreadState *state = from->state;
+	PyThreadState *state = kept.state;
 
-	from->state = NULL;
-	return state;
+	kept.state = NULL;
+	return state && core_crew_take(&kept.keepsake, leaving) ? state : NULL;
+}
+
+/* What PyGILState_Ensure() would attach in this thread. */
+static void set_usual(PyThreadState *state)
+{
+	if (state)
+		state->_status.bound_gilstate = 1;
+	(void)PyThread_tss_set(&_PyRuntime.autoTSSkey, state);
+}
+
+/* Whatever else runs in this thread must not find the state, but make its own:
+ * foreign code, and the destructors of its locals.  To attach it undoes this. */
+static void withdraw(PyThreadState *state)
+{
+	set_usual(NULL);
+	state->_status.bound_gilstate = 0;
 }
 
 /* Objects whose last reference goes in a thread that has not made them wait for
@@ -132,16 +150,17 @@ static int as_new(const PyThreadState *state)
 /* At the OS thread's end. */
 static void end(void *unused)
 {
-	struct core_berth berth = kept.berth;
-	PyThreadState *state = take(&kept);
+	PyThreadState *state = take(1), *other;
 
 	(void)unused;
 	if (!state)
 		return;
+	other = PyGILState_GetThisThreadState();
 	show(state);
 	PyEval_AcquireThread(state);
 	delete_current(state);
-	core_crew_unkeep(&berth);
+	set_usual(other);
+	core_crew_unkeep(&kept.keepsake);
 }
 
 static void prepare(void)
@@ -150,20 +169,24 @@ static void prepare(void)
 	can_keep = Py_Version == PY_VERSION_HEX && pthread_key_create(&key, end) == 0;
 }
 
-/* Attached.  1: the state is kept, and the thread detached. */
+/* Attached.  1: the state is kept, and the thread detached.  Only the main
+ * interpreter's end deletes states that are not its own thread's. */
 static int keep(PyThreadState *state, const struct core_berth *berth)
 {
 	pthread_once(&once, prepare);
-	if (!can_keep || kept.state || pthread_setspecific(key, &kept))
+	if (!can_keep || kept.state || state->interp != PyInterpreterState_Main() ||
+	    pthread_setspecific(key, &kept))
 		return 0;
 	empty(state);
-	if (!as_new(state) || core_crew_keep(berth))
+	if (!as_new(state) || core_crew_keep(&kept.keepsake, berth))
 		return 0;
+	kept.state = state;
 	if (!hide(state)) {
-		core_crew_unkeep(berth);
+		(void)take(0);
 		return 0;
 	}
-	kept = (struct kept){ state, state->interp, *berth };
+	/* Once it is detached it may be gone at any time. */
+	withdraw(state);
 	PyEval_ReleaseThread(state);
 	return 1;
 }
@@ -171,18 +194,12 @@ static int keep(PyThreadState *state, const struct core_berth *berth)
 /* NULL if there is none that fits. */
 static PyThreadState *attach_kept(PyInterpreterState *interpreter)
 {
-	struct core_berth berth = kept.berth;
-	PyThreadState *state;
+	PyThreadState *state = interpreter == PyInterpreterState_Main() ? take(0) : NULL;
 
-	/* The other interpreter's end must not wait for what comes now. */
-	if (kept.state && kept.interpreter != interpreter)
-		end(NULL);
-	if (!kept.state)
+	if (!state)
 		return NULL;
-	state = take(&kept);
 	show(state);
 	PyEval_AcquireThread(state);
-	core_crew_unkeep(&berth);
 	if (as_new(state))
 		return state;
 	delete_current(state);

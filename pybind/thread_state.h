@@ -12,9 +12,11 @@
  *     a running loop, an exception on its way) is deleted, and not kept.
  *   - Objects that the worker has made, and that others drop while the state is
  *     kept, die at once, as those of a thread that is gone.
+ *   - Whatever else the OS thread runs meanwhile (C workers, destructors of its
+ *     locals) does not find it: PyGILState_Ensure() makes one of its own there.
  *
- * What is kept is counted by the crew, whose interpreter's end waits until all
- * is deleted: by the OS thread itself, when it leaves.
+ * What is kept is deleted by the OS thread when it leaves, or by its
+ * interpreter's end (see crew.h): the main one, since others can't do that.
  */
 #ifndef FT_PYBIND_THREAD_STATE_H
 #define FT_PYBIND_THREAD_STATE_H
