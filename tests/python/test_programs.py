@@ -128,6 +128,11 @@ class StartTest(TestCase):
             with self.subTest(how):
                 self.assertEqual(self.assertRuns(POOL, how=how), "[0, 1, 4, 9, 16]\n")
 
+    def test_in_dev_mode(self):
+        """Nothing to warn of, and what is written to standard error is nothing."""
+        env = {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
+        self.assertEqual(run(POOL, env=env), (0, "[0, 1, 4, 9, 16]\n", ""))
+
     def test_a_cpython_that_keeps_things_elsewhere(self):
         self.assertEqual(self.assertRuns(UNKNOWN), "work hard\nexit\n3\n[0, 1, 4]\n")
 

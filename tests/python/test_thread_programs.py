@@ -38,9 +38,26 @@ DAEMONS = """
 """
 
 
+#: All that has workers, from beginning to end.
+EVERYTHING = """
+    from freethreading import Queue, Worker, WorkerPool, WorkerPoolExecutor
+    def square(x):
+        return x * x
+    if __name__ == "__main__":
+        queue = Queue()
+        w = Worker(target=queue.put, args=(3,))
+        w.start()
+        w.join()
+        with WorkerPool(2) as pool:
+            print(pool.map(square, range(queue.get())))
+        with WorkerPoolExecutor(2) as executor:
+            print(*executor.map(square, range(3)))
+"""
+
+
 class ThreadsTestCase(TestCase):
-    def assertRuns(self, source, *args, **options):
-        return super().assertRuns(source, *args, env=THREADS, **options)
+    def assertRuns(self, source, *args, env=THREADS, **options):
+        return super().assertRuns(source, *args, env=env, **options)
 
 
 class EndTest(ThreadsTestCase):
@@ -307,6 +324,11 @@ class ShowTest(ThreadsTestCase):
         )
         self.assertEqual(status, 0)
         self.assertIn("a_function_to_find", err)
+
+    def test_in_dev_mode(self):
+        """The interpreter's own checks, of whose thread state it is among them."""
+        env = {**THREADS, "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
+        self.assertEqual(self.assertRuns(EVERYTHING, env=env), "[0, 1, 4]\n0 1 4\n")
 
     def test_the_gil_stays_off(self):
         out = self.assertRuns(
