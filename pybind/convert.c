@@ -229,7 +229,8 @@ static const struct remedy {
 		  "cgroup's pids.max" },
 	{ EMFILE, "the number of open files is limited: raise RLIMIT_NOFILE (ulimit -n)" },
 	{ ENOMEM, "raise RLIMIT_AS (ulimit -v) or the cgroup's memory.max, or use fewer workers" },
-	{ EPIPE, "the helper process ended before it answered: its standard error says why" },
+	{ EPIPE, "the helper process ended before it answered: its standard error says why, "
+		 "unless it was killed again and again" },
 	{ ENOENT, "the first word of argv must be the path of a program" },
 	{ EACCES, "the first word of argv must be a program that may be executed" },
 	{ EPROTO, "this process was not started by a Spawner" },

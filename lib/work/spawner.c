@@ -23,6 +23,7 @@
 #include "work/supervisor.h"
 
 #define STOP_NS INT64_C(1000000000) /* how long a helper may take to leave */
+#define STARTS	5		    /* helpers that a worker may cost */
 #define LOOK_MS 5
 #define BUSY_NS INT64_C(20000000)   /* between looks at spares that are on their way */
 
@@ -469,26 +470,38 @@ static int accept_worker(struct ft_worker *worker, const struct ft__spawn_reply 
 	return *pidfd < 0 ? *pidfd : 0;
 }
 
-/* Asks the helper; starts it again, once, if it is dead or dies. */
+/* Not true of one that left by itself, or of which nobody knows. */
+static bool helper_was_killed(const struct ft_spawner *spawner)
+{
+	struct ft_worker_exit how;
+
+	return ft_worker_join(spawner->helper, ft_after(STOP_NS)) == 0 &&
+	       ft_worker_exit_status(spawner->helper, &how) == 0 && how.known && how.signo;
+}
+
+/* Asks the helper; starts it again if it is dead or dies.  A new one that leaves
+ * by itself will do so again; one that was killed is only one of several. */
 static int ask(struct ft_spawner *spawner, struct ft_worker *worker,
 	       struct ft__spawn_request *request, int *pidfd)
 {
 	struct ft__spawn_reply reply;
-	bool fresh = false;
+	unsigned int starts = 0;
 	int rc;
 
 	for (;;) {
 		if (!running(spawner)) {
 			drop(spawner);
-			if (fresh || start(spawner))
+			if (starts == STARTS || start(spawner))
 				return -EPIPE;
-			fresh = true;
+			starts++;
 		}
 		rc = exchange(spawner, request, &reply, pidfd);
 		if (!rc)
 			return accept_worker(worker, &reply, pidfd);
 		if (rc != -EPIPE)
 			return rc;
+		if (starts && !helper_was_killed(spawner))
+			starts = STARTS;
 		drop(spawner);
 		rc = look_for_worker(worker, request, pidfd);
 		if (rc != -EPIPE)

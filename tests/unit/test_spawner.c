@@ -123,6 +123,19 @@ static int helper(void)
 	return ft_spawner_serve(&hooks) == 0 ? 0 : 5;
 }
 
+/* "doomed": as the first so many that write a byte into the file. */
+static int doomed(const char *path, int deaths)
+{
+	int fd = open(path, O_WRONLY | O_APPEND);
+
+	if (fd < 0 || write(fd, "", 1) != 1)
+		return 6;
+	if (lseek(fd, 0, SEEK_CUR) <= deaths)
+		kill(getpid(), SIGKILL);
+	close(fd);
+	return helper();
+}
+
 /* ---- tests ---- */
 
 static struct ft_spawner *start_spawner(const char *argument)
@@ -274,6 +287,38 @@ static void a_killed_helper_is_started_again(void **state)
 		close(pidfd);
 		assert_int_equal(ft_spawner_stop(spawner), 0);
 	}
+}
+
+/* What a worker's start says when so many helpers, one after the other, are killed. */
+static int start_despite(const char *deaths)
+{
+	char path[] = "doomed-XXXXXX";
+	const char *argv[] = { "/proc/self/exe", "doomed", path, deaths, NULL };
+	struct ft_spawner_options so = { .size = sizeof(so), .argv = argv };
+	struct job_payload payload = { .job = SUM, .numbers = { 5 } };
+	struct ft_worker_options o = process_options();
+	struct ft_worker *worker;
+	int fd = mkstemp(path), rc;
+
+	assert_true(fd >= 0);
+	assert_int_equal(ft_spawner_start(&o.spawner, &so), 0);
+	o.payload = &payload;
+	o.payload_size = sizeof(payload);
+	rc = ft_worker_start(&worker, &o, NULL, NULL);
+	if (!rc)
+		assert_int_equal(result(worker), 5);
+	assert_int_equal(ft_spawner_stop(o.spawner), 0);
+	unlink(path);
+	close(fd);
+	return rc;
+}
+
+static void helpers_killed_while_they_start(void **state)
+{
+	(void)state;
+	assert_int_equal(start_despite("1"), 0);
+	assert_int_equal(start_despite("3"), 0);
+	assert_int_equal(start_despite("1000"), -EPIPE);
 }
 
 static void helpers_that_cannot_serve(void **state)
@@ -515,6 +560,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_payload_is_not_needed),
 		cmocka_unit_test(workers_belong_to_the_program),
 		cmocka_unit_test(a_killed_helper_is_started_again),
+		cmocka_unit_test(helpers_killed_while_they_start),
 		cmocka_unit_test(helpers_that_cannot_serve),
 		cmocka_unit_test(handlers_are_kept_for_workers),
 		cmocka_unit_test(descriptors_do_not_pile_up),
@@ -534,6 +580,8 @@ int main(int argc, char **argv)
 	preloads_threads = !strcmp(how, "busy");
 	if (!strcmp(how, "helper") || preloads_threads)
 		return helper();
+	if (!strcmp(how, "doomed") && argc == 4)
+		return doomed(argv[2], atoi(argv[3]));
 	if (!strcmp(how, "program"))
 		return program();
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
