@@ -32,6 +32,9 @@ enum object {
 	SHUTDOWN,      /* threading._shutdown */
 	REHEARSAL,     /* a pickled process object, whose target does nothing */
 	CAUGHT,	       /* tells of an exception, answers the status */
+	CHANGE,	       /* makes changes; answers the status to leave with, or None */
+	CONTEXT,       /* multiprocessing.context._default_context */
+	CONTEXTS,      /* what a start method is called: its context, a dict */
 	OBJECTS,
 };
 
@@ -39,7 +42,7 @@ static const char *const names[OBJECTS] = {
     "process",	      "util",	   "current",	 "config",     "parent",	"key_type",
     "base_bootstrap", "base_run",  "after_fork", "finalizers", "main_thread",	"thread_count",
     "thread_exits",   "run_exits", "loads",	 "bootstrap",  "after_forkers", "exit_function",
-    "shutdown",	      "rehearsal", "caught",
+    "shutdown",	      "rehearsal", "caught",	 "change",     "context",	"contexts",
 };
 
 enum word {
@@ -62,6 +65,8 @@ enum word {
 	W_CHILDREN,
 	W_LOGGER,
 	W_FLUSH,
+	W_START_METHOD,
+	W_ACTUAL_CONTEXT,
 	WORDS,
 };
 
@@ -69,7 +74,8 @@ static const char *const texts[WORDS] = {
     "authkey",	       "_inheriting",  "_config",     "_bootstrap", "_current_process",
     "_parent_process", "_parent_name", "_parent_pid", "_name",	    "_pid",
     "_sentinel",       "_native_id",   "run",	      "_target",    "_args",
-    "_kwargs",	       "_children",    "_logger",     "flush",
+    "_kwargs",	       "_children",    "_logger",     "flush",	    "start_method",
+    "_actual_context",
 };
 
 struct core_newborn {
@@ -349,29 +355,86 @@ void core_newborn_rehearse(struct core_newborn *n)
 	PyObject *worker =
 	    load(n, PyBytes_AS_STRING(rehearsal), (size_t)PyBytes_GET_SIZE(rehearsal));
 
-	if (!worker || run(n, worker) || flush(n, "stdout") || flush(n, "stderr"))
+	if (!worker || run(n, worker) || flush(n, "stdout") || flush(n, "stderr") ||
+	    set_from(n->object[CONTEXT], n->word[W_ACTUAL_CONTEXT], n->object[CONTEXT],
+		     n->word[W_ACTUAL_CONTEXT]))
 		PyErr_Clear();
 	Py_XDECREF(worker);
 }
 
-PyObject *core_newborn_run(struct core_newborn *n, const char *payload, size_t size)
+/* The context that is all there is to change, or NULL: a program has a start method
+ * as soon as somebody has asked for it. */
+static PyObject *only_context(struct core_newborn *n, PyObject *changes)
 {
-	PyObject *key, *worker, *status = NULL;
-	uint32_t head[2];
+	PyObject *method;
 
-	if (size < HEAD)
+	if (!PyDict_CheckExact(changes) || PyDict_GET_SIZE(changes) != 1)
+		return NULL;
+	method = PyDict_GetItem(changes, n->word[W_START_METHOD]);
+	return method ? PyDict_GetItem(n->object[CONTEXTS], method) : NULL;
+}
+
+static PyObject *make_changes(struct core_newborn *n, PyObject *changes)
+{
+	PyObject *context = only_context(n, changes);
+
+	if (!context)
+		return PyObject_CallOneArg(n->object[CHANGE], changes);
+	if (PyObject_SetAttr(n->object[CONTEXT], n->word[W_ACTUAL_CONTEXT], context))
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+/* As the program is now: None, or the status to leave with. */
+static PyObject *change(struct core_newborn *n, const char *bytes, size_t size)
+{
+	PyObject *pickled, *changes, *status;
+
+	if (!size)
 		Py_RETURN_NONE;
-	memcpy(head, payload, HEAD);
-	if (head[1] || head[0] > size - HEAD)
-		Py_RETURN_NONE;
-	key = take_key(n, payload + HEAD, head[0]);
-	worker = key ? load(n, payload + HEAD + head[0], size - HEAD - head[0]) : NULL;
+	pickled = PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size);
+	changes = pickled ? PyObject_CallOneArg(n->object[LOADS], pickled) : NULL;
+	status = changes ? make_changes(n, changes) : NULL;
+	Py_XDECREF(pickled);
+	Py_XDECREF(changes);
+	return status;
+}
+
+static PyObject *live(struct core_newborn *n, PyObject *key, const char *job, size_t size)
+{
+	PyObject *worker = load(n, job, size), *status = NULL;
+
 	if (worker && give_key(n, worker, key) == 0)
 		status = bootstrap(n, worker);
 	if (status && (await_threads(n) || call(n->object[RUN_EXITS]) || flush(n, "stdout") ||
 		       flush(n, "stderr")))
 		Py_CLEAR(status);
-	Py_XDECREF(key);
 	Py_XDECREF(worker);
+	return status;
+}
+
+PyObject *core_newborn_run(struct core_newborn *n, const char *payload, size_t size)
+{
+	PyObject *key, *status;
+	uint32_t head[2];
+
+	if (size < HEAD)
+		Py_RETURN_NONE;
+	memcpy(head, payload, HEAD);
+	payload += HEAD;
+	size -= HEAD;
+	if (head[0] > size || head[1] > size - head[0])
+		Py_RETURN_NONE;
+	key = take_key(n, payload, head[0]);
+	if (!key)
+		return NULL;
+	payload += head[0];
+	size -= head[0];
+	status = change(n, payload, head[1]);
+	if (status == Py_None) {
+		Py_DECREF(status);
+		status = live(n, key, payload + head[1], size - head[1]);
+	}
+	Py_DECREF(key);
 	return status;
 }

@@ -15,7 +15,7 @@ import os
 import pickle
 import sys
 import threading
-from multiprocessing import process, spawn, util
+from multiprocessing import context, process, spawn, util
 
 from . import _backend, _core, _process, _seat, _spawner
 from . import _member as _  # the process objects of pools' workers
@@ -165,7 +165,15 @@ def _known_world():
         "shutdown": threading._shutdown,
         "rehearsal": pickle.dumps(_process.Process(target=_thread._count), 5),
         "caught": _caught,
+        "change": _change,
+        "context": context._default_context,
+        "contexts": context._concrete_contexts,
     }
+
+
+def _change(changes):
+    """Become what the program has become since; the status to leave with, if any."""
+    return None if _prepare(changes) else _seat.PREPARE_FAILED
 
 
 def _child(payload):
@@ -177,8 +185,9 @@ def _child(payload):
     changes = payload[_spawner.HEAD.size + key_size :][:changes_size]
     current = process.current_process()
     current.authkey = key
-    if changes and not _prepare(pickle.loads(changes)):
-        return _seat.PREPARE_FAILED
+    status = _change(pickle.loads(changes)) if changes else None
+    if status is not None:
+        return status
     current._inheriting = True
     try:
         worker = pickle.loads(payload[_spawner.HEAD.size + key_size + changes_size :])

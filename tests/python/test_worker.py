@@ -58,6 +58,10 @@ def program(queue):
     queue.put((os.getcwd(), path, sys.argv, bytes(process.authkey), sys.stdin.read()))
 
 
+def start_method(queue):
+    queue.put((multiprocessing.get_start_method(allow_none=True), "changed" in sys.argv))
+
+
 def exit_handlers(queue):
     atexit.register(queue.put, "exit handler")
     multiprocessing.util.Finalize(None, queue.put, ("finalizer",), exitpriority=1)
@@ -169,6 +173,17 @@ class WorkerTest(TestCase):
         worker.start()
         self.assertEqual(queue.get(timeout=LIMIT), "Runs")
         worker.join()
+
+    def test_has_the_start_method_of_the_program(self):
+        queue, method = Queue(), multiprocessing.get_start_method(allow_none=True)
+        self.addCleanup(multiprocessing.set_start_method, method, force=True)
+        self.addCleanup(setattr, sys, "argv", sys.argv)
+        for argv in (sys.argv, [*sys.argv, "changed"]):
+            sys.argv = argv
+            for method in (None, "spawn", "fork", "forkserver"):
+                multiprocessing.set_start_method(method, force=True)
+                self.start(target=start_method, args=(queue,)).join()
+                self.assertEqual(queue.get(timeout=LIMIT), (method, "changed" in argv))
 
     def test_sees_what_has_changed_in_the_program(self):
         queue = Queue()
