@@ -27,9 +27,10 @@ void ft__stock_note(struct ft__stock *stock)
 /* More than there are CPUs to make them would only take CPUs from the program. */
 static uint32_t most(void)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct ft_cpus usable;
+	unsigned cpus = ft_cpus_usable(&usable) ? 1 : ft_cpus_count(&usable);
 
-	return cpus < 1 ? 1 : cpus < FT__SPARES ? (uint32_t)cpus : FT__SPARES;
+	return cpus < FT__SPARES ? cpus : FT__SPARES;
 }
 
 unsigned ft__stock_count(const struct ft__stock *stock, enum ft__spare_state state)
