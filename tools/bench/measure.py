@@ -36,6 +36,7 @@ class _Subject:
             self.count = self._row.count(x)
             self._run(min(self.count, _WARM))
             return
+        self._run(1)  # Whoever starts its workers only now does not count them in.
         while not self._long_enough():
             self.count *= 2
 
