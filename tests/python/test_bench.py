@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SCRIPT = os.path.join(TREE, "tools", "ft-bench")
 sys.path.insert(0, os.path.dirname(SCRIPT))
 
-from bench import catalog, goals, kit, plot, report, table
+from bench import catalog, goals, kit, locate, plot, report, table
 
 LIMIT = 100
 
@@ -176,6 +177,51 @@ class CommandTest(unittest.TestCase):
         status, text, _ = ft_bench("--no-c", "--time", "0.01", "--python", "/bin/false", "limit")
         self.assertEqual(status, 0)
         self.assertIn("Not measured: /bin/false", text)
+
+
+class LocateTest(unittest.TestCase):
+    """Which of several programs in C is run."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tree = os.path.realpath(folder.name)
+        open(os.path.join(self.tree, "configure.ac"), "w").close()
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.tree)
+
+    def build(self, name, flags, when):
+        folder = os.path.join(self.tree, "build", name)
+        program = os.path.join(folder, "tools", "ft-bench-c")
+        for needed in ("python", "tools"):
+            os.makedirs(os.path.join(folder, needed))
+        with open(os.path.join(folder, "config.status"), "w") as file:
+            file.write(f'S["CFLAGS"]="{flags}"')
+        with open(program, "w") as file:
+            os.chmod(program, 0o755)
+        os.utime(program, (when, when))
+        return program
+
+    def found(self, path=""):
+        with mock.patch.object(locate, "_TREE", self.tree), mock.patch.dict(
+            os.environ, PYTHONPATH=path
+        ):
+            return locate.measurer(None)
+
+    def test_the_last_plain_one(self):
+        watched = self.build("b", "-g -fsanitize=thread", 3)
+        self.assertEqual(self.found(), watched)
+        older = self.build("c", "-O2", 1)
+        self.assertEqual(self.found(), older)
+        self.assertEqual(self.build("a", "-O2", 2), self.found())
+
+    def test_the_one_that_is_meant(self):
+        self.build("new", "-O2", 3)
+        here = self.build("here", "-fsanitize=address", 1)
+        named = self.build("named", "-O2", 2)
+        os.chdir(os.path.join(self.tree, "build", "here"))
+        self.assertEqual(self.found(), here)
+        self.assertEqual(self.found(os.path.join(self.tree, "build", "named", "python")), named)
 
 
 class PartsTest(unittest.TestCase):

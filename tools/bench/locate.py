@@ -11,9 +11,13 @@ import sysconfig
 _TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def _in_tree():
+    return os.path.exists(os.path.join(_TREE, "configure.ac"))
+
+
 def _newest(*patterns):
     """The files of the tree that match, the one made last first."""
-    if not os.path.exists(os.path.join(_TREE, "configure.ac")):
+    if not _in_tree():
         return []
     found = [name for pattern in patterns for name in glob.glob(os.path.join(_TREE, pattern))]
     return sorted(found, key=os.path.getmtime, reverse=True)
@@ -41,13 +45,26 @@ def backend():
     return freethreading.get_backend()
 
 
+def _sanitized(program):
+    """Whether a build's program is one of those that watch themselves, slowly."""
+    status = os.path.join(os.path.dirname(os.path.dirname(program)), "config.status")
+    try:
+        with open(status, encoding="utf-8", errors="replace") as file:
+            return "-fsanitize" in file.read()
+    except OSError:
+        return False
+
+
 def measurer(installed):
-    """The C program: of the build that PYTHONPATH names, the installed one, or
-    the last one that was built in the tree.  None if there is none."""
+    """The C program: of the build that PYTHONPATH names, of the build folder that
+    is the current one, the installed one, or the last one that was built in the
+    tree without a sanitizer, or else with one.  None if there is none."""
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    names = [os.path.join(path, os.pardir, "tools", "ft-bench-c") for path in paths if path]
+    name = os.path.join("tools", "ft-bench-c")
+    names = [os.path.join(path, os.pardir, name) for path in paths if path]
+    if _in_tree():
+        names.append(name)
     if installed:
         names.append(installed)
-    name = os.path.join("tools", "ft-bench-c")
-    names += _newest(os.path.join("build", "*", name), name)
+    names += sorted(_newest(os.path.join("build", "*", name), name), key=_sanitized)
     return next((os.path.abspath(name) for name in names if os.access(name, os.X_OK)), None)
