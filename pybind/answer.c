@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "convert.h"
+#include "transfer.h"
 
 static struct core_answer *answer_of(PyObject *op)
 {
@@ -34,7 +35,7 @@ PyObject *core_answer_new(PyTypeObject *type, PyObject *const *given)
 static void outcome_set(struct core_answer *self, PyObject *value)
 {
 	self->failed = !value;
-	self->value = value ? value : core_exception_take();
+	self->value = core_transfer(value ? value : core_exception_take());
 }
 
 void core_answer_end(struct core_answer *self, PyObject *value)

@@ -3,6 +3,7 @@
 
 #include "convert.h"
 #include "answer.h"
+#include "transfer.h"
 
 struct core_batch {
 	struct core_answer answer;
@@ -43,7 +44,7 @@ static void run_items(struct core_batch *self, Py_ssize_t at, Py_ssize_t until)
 		Py_XDECREF(item);
 		if (!value)
 			return;
-		PyList_SET_ITEM(self->values, at, value);
+		PyList_SET_ITEM(self->values, at, core_transfer(value));
 	}
 }
 

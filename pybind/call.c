@@ -3,6 +3,7 @@
 
 #include "convert.h"
 #include "answer.h"
+#include "transfer.h"
 
 struct core_call {
 	struct core_answer answer;
@@ -52,9 +53,10 @@ PyObject *core_call_new(struct core_jobs *jobs, PyObject *func, PyObject *args, 
 		return NULL;
 	self->answer.job.run = call_run;
 	self->answer.job.drop = call_drop;
-	self->func = Py_NewRef(func);
-	self->args = Py_NewRef(args);
-	self->kwargs = kwargs && kwargs != Py_None ? Py_NewRef(kwargs) : NULL;
+	self->func = core_transfer_new(func);
+	self->args = core_transfer_new(args);
+	core_transfer_items(args);
+	self->kwargs = core_transfer_keywords(kwargs);
 	if (core_jobs_put(jobs, op))
 		Py_CLEAR(op);
 	return op;

@@ -3,6 +3,7 @@
 #include "call.h"
 #include "convert.h"
 #include "future.h"
+#include "transfer.h"
 
 struct core_errand {
 	struct core_job job;
@@ -43,7 +44,7 @@ static int begin(PyObject *future)
  * next job.  The future itself goes with the errand, which is after that. */
 static void end(struct core_errand *self, PyObject *value, struct core_rest *rest)
 {
-	PyObject *what = value ? value : core_exception_take();
+	PyObject *what = core_transfer(value ? value : core_exception_take());
 	int rc;
 
 	forget(self);
@@ -98,10 +99,11 @@ int core_errand_new(struct core_jobs *jobs, PyObject *future, PyObject *func, Py
 		return -1;
 	self->job.run = errand_run;
 	self->job.drop = errand_drop;
-	self->future = Py_NewRef(future);
-	self->func = Py_NewRef(func);
-	self->args = Py_NewRef(args);
-	self->kwargs = kwargs && kwargs != Py_None ? Py_NewRef(kwargs) : NULL;
+	self->future = core_transfer_new(future);
+	self->func = core_transfer_new(func);
+	self->args = core_transfer_new(args);
+	core_transfer_items(args);
+	self->kwargs = core_transfer_keywords(kwargs);
 	rc = core_jobs_put(jobs, op);
 	Py_DECREF(op);
 	return rc;

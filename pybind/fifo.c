@@ -40,6 +40,12 @@ static inline void wake_one(struct core_fifo_line *line)
 		ft_semaphore_release(&line->tokens, 1);
 }
 
+static void wake_all(struct core_fifo_line *line)
+{
+	while (leave_line(line))
+		ft_semaphore_release(&line->tokens, 1);
+}
+
 static int token_call(void *line, ft_deadline deadline)
 {
 	return ft_semaphore_acquire(&((struct core_fifo_line *)line)->tokens, deadline);
@@ -178,8 +184,7 @@ void core_fifo_set_limit(struct core_fifo *fifo, uint64_t limit)
 {
 	atomic_store(&fifo->limit, limit);
 	/* Partner: is_full(), after who waits has joined the line. */
-	while (leave_line(&fifo->put.room))
-		ft_semaphore_release(&fifo->put.room.tokens, 1);
+	wake_all(&fifo->put.room);
 }
 
 void core_fifo_free(struct core_fifo *fifo)
@@ -253,21 +258,31 @@ static inline PyObject **slot_oldest(struct core_fifo *fifo)
 
 /* ---- putting ---- */
 
-static int try_put(struct core_fifo *fifo, PyObject *item)
+/* Under the guard: 0, or why nothing can be put now. */
+static inline int put_next(struct core_fifo *fifo, uint64_t puts, PyObject *reference)
 {
-	uint64_t turns = guard_enter(&fifo->put);
 	PyObject **slot;
 
-	if (lacks_room(fifo, turns / 2)) {
-		guard_leave(&fifo->put, turns);
+	if (atomic_load_explicit(&fifo->closed, memory_order_relaxed))
+		return -EPIPE;
+	if (lacks_room(fifo, puts))
 		return -ETIMEDOUT;
-	}
 	slot = slot_new(fifo);
-	if (!slot) {
-		guard_leave(&fifo->put, turns);
+	if (!slot)
 		return -ENOMEM;
+	*slot = reference;
+	return 0;
+}
+
+static int try_put(struct core_fifo *fifo, PyObject *reference)
+{
+	uint64_t turns = guard_enter(&fifo->put);
+	int rc = put_next(fifo, turns / 2, reference);
+
+	if (rc) {
+		guard_leave(&fifo->put, turns);
+		return rc;
 	}
-	*slot = Py_NewRef(item);
 	guard_leave(&fifo->put, turns + 2);
 	wake_one(&fifo->get.room);
 	return 0;
@@ -279,29 +294,59 @@ static int is_full(struct core_fifo *fifo)
 	 * that we wait. */
 	uint64_t gets = atomic_load(&fifo->get.turns) / 2, limit = atomic_load(&fifo->limit);
 
-	return limit && core_fifo_puts(fifo) - gets >= limit;
+	return limit && core_fifo_puts(fifo) - gets >= limit && !atomic_load(&fifo->closed);
 }
 
-int core_fifo_put(struct core_fifo *fifo, PyObject *item, ft_deadline deadline)
+int core_fifo_give(struct core_fifo *fifo, PyObject *reference, ft_deadline deadline)
 {
-	int rc = try_put(fifo, item), waited = 0;
+	int rc = try_put(fifo, reference), waited = 0;
 
 	while (rc == -ETIMEDOUT && !waited) {
 		waited = wait_in(fifo, &fifo->put.room, is_full, deadline);
-		rc = waited == -EINTR ? waited : try_put(fifo, item);
+		rc = waited == -EINTR ? waited : try_put(fifo, reference);
 	}
 	return rc;
 }
 
+int core_fifo_put(struct core_fifo *fifo, PyObject *item, ft_deadline deadline)
+{
+	int rc = core_fifo_give(fifo, Py_NewRef(item), deadline);
+
+	if (rc)
+		Py_DECREF(item);
+	return rc;
+}
+
+void core_fifo_close(struct core_fifo *fifo)
+{
+	uint64_t turns = guard_enter(&fifo->put);
+
+	/* Partner: why_empty(), is_full() and is_empty(). */
+	atomic_store(&fifo->closed, 1);
+	guard_leave(&fifo->put, turns);
+	wake_all(&fifo->put.room);
+	wake_all(&fifo->get.room);
+}
+
 /* ---- getting ---- */
+
+/* Under the guard, when nothing was there; 0: there is something now. */
+static int why_empty(struct core_fifo *fifo, uint64_t gets)
+{
+	if (!atomic_load(&fifo->closed))
+		return -ETIMEDOUT;
+	/* No put came later: one that came before is seen now. */
+	return lacks_items(fifo, gets) ? -EPIPE : 0;
+}
 
 static int try_get(struct core_fifo *fifo, PyObject **item)
 {
 	uint64_t turns = guard_enter(&fifo->get);
+	int rc = lacks_items(fifo, turns / 2) ? why_empty(fifo, turns / 2) : 0;
 
-	if (lacks_items(fifo, turns / 2)) {
+	if (rc) {
 		guard_leave(&fifo->get, turns);
-		return -ETIMEDOUT;
+		return rc;
 	}
 	*item = *slot_oldest(fifo);
 	guard_leave(&fifo->get, turns + 2);
@@ -312,7 +357,8 @@ static int try_get(struct core_fifo *fifo, PyObject **item)
 
 static int is_empty(struct core_fifo *fifo)
 {
-	return core_fifo_puts(fifo) == atomic_load(&fifo->get.turns) / 2;
+	return core_fifo_puts(fifo) == atomic_load(&fifo->get.turns) / 2 &&
+	       !atomic_load(&fifo->closed);
 }
 
 int core_fifo_get(struct core_fifo *fifo, PyObject **item, ft_deadline deadline)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What Queue and SimpleQueue for threads are made of: references to objects, first
- * in, first out, any number of producers and consumers.
+ * What Queue and SimpleQueue for threads and the jobs of a pool are made of:
+ * references to objects, first in, first out, any number of producers and consumers.
  *
  * Items lie in a list of chunks.  Two numbers only grow, puts and gets; what is
  * between them is in the queue.  Producers change the list at its tail, one at a
@@ -60,6 +60,7 @@ struct core_fifo {
 	struct core_fifo_side put, get;
 	_Atomic(struct core_fifo_chunk *) spare; /* an empty one, for who needs one next */
 	_Atomic uint64_t limit;			 /* of items; 0: none */
+	_Atomic int closed;			 /* set once, under the guard of put */
 };
 
 /* 0 or -errno.  All zero bytes is a fifo that needs nothing but core_fifo_free. */
@@ -69,11 +70,17 @@ void core_fifo_free(struct core_fifo *fifo);
 /* Another limit: who waits for room looks again. */
 void core_fifo_set_limit(struct core_fifo *fifo, uint64_t limit);
 
-/* 0; -ETIMEDOUT: full; -ENOMEM; -EINTR: a signal handler has raised. */
+/* No more puts.  Those that are in it can still be got. */
+void core_fifo_close(struct core_fifo *fifo);
+
+/* 0; -ETIMEDOUT: full; -ENOMEM; -EPIPE: closed; -EINTR: a signal handler has raised. */
 int core_fifo_put(struct core_fifo *fifo, PyObject *item, ft_deadline deadline);
 
+/* The same with a reference that is the queue's if that succeeds, else still the caller's. */
+int core_fifo_give(struct core_fifo *fifo, PyObject *reference, ft_deadline deadline);
+
 /* The oldest item, the reference being the caller's now: 0; -ETIMEDOUT: empty;
- * -EINTR: as above. */
+ * -EPIPE: empty and closed; -EINTR: as above. */
 int core_fifo_get(struct core_fifo *fifo, PyObject **item, ft_deadline deadline);
 
 /* Items ever put; and those in it, exact at some moment during the call. */

@@ -3,15 +3,13 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <string.h>
-
-#include <freethreading/arena.h>
 
 #include "batch.h"
 #include "call.h"
 #include "convert.h"
 #include "future.h"
 #include "stream.h"
+#include "transfer.h"
 
 static struct core_jobs *jobs_of(PyObject *op)
 {
@@ -106,8 +104,8 @@ int core_jobs_check(const struct core_jobs *jobs)
 
 int core_jobs_put(struct core_jobs *jobs, PyObject *job)
 {
-	PyObject *reference = Py_NewRef(job);
-	int rc = ft_queue_put(&jobs->queue, &reference, sizeof(reference), FT_FOREVER);
+	PyObject *reference = core_transfer_new(job);
+	int rc = core_fifo_give(&jobs->queue, reference, FT_NOW);
 
 	if (!rc) {
 		core_rest_call(&jobs->rest);
@@ -127,15 +125,7 @@ struct take {
 
 static int take(struct take *take)
 {
-	void *block;
-	size_t size;
-	int rc = ft_queue_get(&take->jobs->queue, &block, &size, FT_NOW);
-
-	if (!rc) {
-		memcpy(&take->job, block, sizeof(take->job));
-		ft_block_free(block);
-	}
-	return rc;
+	return core_fifo_get(&take->jobs->queue, &take->job, FT_NOW);
 }
 
 PyObject *core_job_call(PyObject *func, PyObject *item, int star)
@@ -166,7 +156,7 @@ static void drop_all(struct core_jobs *jobs)
 
 static void shut(struct core_jobs *jobs)
 {
-	ft_queue_close(&jobs->queue);
+	core_fifo_close(&jobs->queue);
 	core_rest_call_all(&jobs->rest);
 }
 
@@ -273,13 +263,13 @@ static int take_patiently(struct take *next, PyObject *before, uint32_t server)
 
 	core_rest_looked(rest);
 	/* It may have been left, or called, for more than it took. */
-	if (!rc && ft_queue_size(&next->jobs->queue))
+	if (!rc && core_fifo_size(&next->jobs->queue))
 		core_rest_call(rest);
 	Py_XDECREF(before);
 	if (!rested)
 		return rc;
 	rc = await_job(next, server);
-	if (!rc && ft_queue_size(&next->jobs->queue))
+	if (!rc && core_fifo_size(&next->jobs->queue))
 		core_rest_call(rest);
 	return rc;
 }
@@ -514,7 +504,7 @@ static int jobs_init(struct core_jobs *self, uint32_t workers)
 	if (!rc)
 		rc = core_rest_init(&self->rest, workers);
 	if (!rc)
-		rc = ft_queue_init(&self->queue, 0, FT_PRIVATE);
+		rc = core_fifo_init(&self->queue, 0);
 	if (!rc)
 		self->maker = generation;
 	return rc;
@@ -576,7 +566,7 @@ static void jobs_dealloc(PyObject *op)
 		PyObject_ClearWeakRefs(op);
 	if (self->maker == generation) {
 		end(self, CORE_JOBS_TERMINATED);
-		ft_queue_destroy(&self->queue);
+		core_fifo_free(&self->queue);
 	}
 	jobs_clear(op);
 	core_rest_fini(&self->rest);

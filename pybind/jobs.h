@@ -13,6 +13,7 @@
 #ifndef FT_PYBIND_JOBS_H
 #define FT_PYBIND_JOBS_H
 
+#include "fifo.h"
 #include "module.h"
 #include "rest.h"
 
@@ -27,7 +28,7 @@ struct core_jobs {
 	PyObject_HEAD
 	PyObject *weakrefs; /* the interpreter's */
 	struct core_state *state;
-	struct ft_queue queue;       /* of PyObject *, each a reference to a job */
+	struct core_fifo queue;
 	_Atomic uint32_t stage;
 	_Atomic(PyObject *) why;     /* an exception; set once, before BROKEN */
 	struct ft_lock lock;         /* of the list: the streams that may still want helpers */

@@ -2,6 +2,7 @@
 #include "stream.h"
 
 #include "convert.h"
+#include "transfer.h"
 
 #define WINDOW_LEAST 8
 #define WINDOW_MOST 1024 /* of those that grow */
@@ -154,8 +155,10 @@ static void run_grab(struct core_stream *self, struct grab *hands)
 		else
 			value = core_job_call(self->func, item, self->star);
 		Py_DECREF(item);
-		hands->things[i] = value ? (void *)value
-					 : (void *)((uintptr_t)core_exception_take() | CORE_RAISED);
+		if (value)
+			hands->things[i] = core_transfer(value);
+		else
+			hands->things[i] = (void *)((uintptr_t)core_exception_take() | CORE_RAISED);
 	}
 }
 
@@ -275,7 +278,7 @@ static int read_chunk(struct core_stream *self, struct core_row *held)
 		item = PyIter_Next(self->source);
 		if (!item)
 			return 0;
-		if (core_row_push(held, item)) {
+		if (core_row_push(held, core_transfer(item))) {
 			Py_DECREF(item);
 			PyErr_NoMemory();
 			return 0;
