@@ -225,6 +225,13 @@ static PyObject *dismiss_threads(PyObject *module, PyObject *unused)
 	Py_RETURN_NONE;
 }
 
+static PyObject *is_main_interpreter(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main());
+}
+
 static PyObject *forget_threads(PyObject *module, PyObject *unused)
 {
 	struct core_crew *crew = core_state(module)->crew;
@@ -248,5 +255,8 @@ PyMethodDef core_crew_functions[] = {
 	{ "forget_threads", forget_threads, METH_NOARGS,
 	  "forget_threads($module, /)\n--\n\n"
 	  "To be called in a child of fork(), in which the other threads are not." },
+	{ "is_main_interpreter", is_main_interpreter, METH_NOARGS,
+	  "is_main_interpreter($module, /)\n--\n\n"
+	  "True in the interpreter that the process began with." },
 	{ NULL, NULL, 0, NULL },
 };

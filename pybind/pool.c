@@ -93,6 +93,22 @@ static int start_worker(void *ctx, uint32_t seat, uint64_t handle, const struct 
 
 /* ---- new ---- */
 
+/* Before 3.12 PyGILState knows only the first thread state of an OS thread,
+ * whichever interpreter's that is; start_worker would run in the wrong one. */
+static int in_main_interpreter(void)
+{
+#if PY_VERSION_HEX < 0x030c0000
+	if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+		PyErr_SetString(PyExc_RuntimeError,
+				"before Python 3.12 a sub-interpreter can't have a pool of worker "
+				"processes: make it in the main interpreter, or have threads as "
+				"workers (FT_BACKEND=threads)");
+		return 0;
+	}
+#endif
+	return 1;
+}
+
 static int pool_open(struct core_pool *self, struct ft_pool_options *options)
 {
 	struct ft_pool *pool = NULL;
@@ -156,7 +172,8 @@ static PyObject *pool_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	int workers, place = FT_PLACE_NONE, tasks_per_worker = 0, retries = 0;
 	struct pool_calls calls = { NULL, NULL, NULL };
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO|siiOOi:Pool", names, &workers,
+	if (!in_main_interpreter() ||
+	    !PyArg_ParseTupleAndKeywords(args, kwargs, "iO|siiOOi:Pool", names, &workers,
 					 &calls.start, &options.name, &place, &tasks_per_worker,
 					 &calls.pack, &calls.failure, &retries))
 		return NULL;

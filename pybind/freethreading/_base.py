@@ -12,6 +12,10 @@ from . import _core, _pickling
 
 __all__ = ["WorkerPool"]
 
+#: Whether the threads that serve a pool are daemons.  Other interpreters than the
+#: main one can only end once no thread is left.
+DAEMONS = _core.is_main_interpreter()
+
 
 def worker_count(name, workers):
     """How many workers an argument asks for; by default as many as there are CPUs."""

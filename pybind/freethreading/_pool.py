@@ -5,11 +5,15 @@ import functools
 import itertools
 import sys
 import threading
+import weakref
 from multiprocessing import TimeoutError, util
 
 from . import _base, _core, _member, _pickling, _spawner, _task
 
 __all__ = ["AsyncResult", "WorkerPool"]
+
+# Of an interpreter whose end waits for their notifiers.
+_open_pools = weakref.WeakSet()
 
 _GRACE = 1.0  # seconds between SIGTERM and SIGKILL of a terminated worker
 
@@ -35,7 +39,7 @@ class Notifier:
                 self._thread = threading.Thread(
                     target=_notify, args=(self._core, self._end), name="freethreading-notifier"
                 )
-                self._thread.daemon = True
+                self._thread.daemon = _base.DAEMONS
                 self._thread.start()
                 self._end = None  # it may well refer to us
 
@@ -188,6 +192,8 @@ class WorkerPool(_base.WorkerPool):
         self._finalizer = util.Finalize(
             self, _end, args=(self._core, self._members), exitpriority=15
         )
+        if not _base.DAEMONS:
+            _open_pools.add(self)
 
     # -- what the base class asks for ----------------------------------------
 
@@ -255,3 +261,12 @@ def _end(core, members):
     core.terminate(_GRACE)
     core.join()
     members.reap()
+
+
+def _end_all():
+    for pool in list(_open_pools):
+        pool._finalizer()
+
+
+if not _base.DAEMONS:
+    threading._register_atexit(_end_all)

@@ -39,7 +39,7 @@ class _Callbacks:
                 return
             results = queue.SimpleQueue()
             self._thread = threading.Thread(
-                target=_settle, args=(results,), name="freethreading-callbacks", daemon=True
+                target=_settle, args=(results,), name="freethreading-callbacks", daemon=_base.DAEMONS
             )
             self._thread.start()
             self._members.at_last(lambda: results.put(None))
@@ -64,7 +64,7 @@ def feed(results):
     """Give a stream the thread that reads its iterable, if it wants one."""
     if results.feeder is not None:
         feeder = threading.Thread(
-            target=results.feeder.feed, name="freethreading-feeder", daemon=True
+            target=results.feeder.feed, name="freethreading-feeder", daemon=_base.DAEMONS
         )
         feeder.start()
 
@@ -80,7 +80,11 @@ class WorkerPool(_base.WorkerPool):
         super().__init__(workers, initializer, initargs, retries=retries)
         self._jobs = _core.Jobs(self._workers, _check, _core.Future)
         self._members = _thread_member.Members(
-            self._jobs, initializer, self._initargs, traceback.print_exception
+            self._jobs,
+            initializer,
+            self._initargs,
+            traceback.print_exception,
+            daemon=_base.DAEMONS,
         )
         self._members.start(self._workers)
         self._callbacks = _Callbacks(self._members)
@@ -139,5 +143,8 @@ def _terminate_all():
         pool.terminate()
 
 
-# Before threads fall silent in the middle of what they do.
-atexit.register(_terminate_all)
+# Before threads fall silent in the middle of what they do, or are waited for.
+if _base.DAEMONS:
+    atexit.register(_terminate_all)
+else:
+    threading._register_atexit(_terminate_all)
