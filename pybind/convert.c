@@ -345,3 +345,17 @@ void core_lock(struct ft_lock *lock)
 		Py_END_ALLOW_THREADS
 	}
 }
+
+PyObject *core_pickling(PyObject *function, PyObject *const *args, size_t count, PyObject *names)
+{
+	int late = !function;
+
+#if PY_VERSION_HEX < 0x030c0000
+	late = late || _Py_IsFinalizing();
+#endif
+	if (!late)
+		return PyObject_Vectorcall(function, args, count, names);
+	PyErr_SetString(PyExc_RuntimeError, "the interpreter is about to end: it is too late to "
+					    "send or receive objects");
+	return NULL;
+}

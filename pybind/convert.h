@@ -44,6 +44,11 @@ PyObject *core_raise(int rc);
 /* The same as an OSError whose text names what failed, and the remedy. */
 PyObject *core_raise_os(int rc, const char *what);
 
+/* Calls pickle's dumps or loads, of core_state; RuntimeError when it is too late for
+ * that: an interpreter that ends takes them down before it is done with the rest,
+ * and those before 3.12 crash then. */
+PyObject *core_pickling(PyObject *function, PyObject *const *args, size_t count, PyObject *names);
+
 /* None for 0, else core_raise. */
 static inline PyObject *core_none(int rc)
 {

@@ -37,7 +37,7 @@ static PyObject *pickle(struct core_state *state, struct core_cargo *cargo, PyOb
 		PyObject *args[3] = { object, protocol, keep };
 
 		core_cargo_begin(cargo);
-		bytes = PyObject_Vectorcall(state->dumps, args, 2, state->dumps_names);
+		bytes = core_pickling(state->dumps, args, 2, state->dumps_names);
 		core_cargo_end(cargo);
 	}
 	Py_XDECREF(protocol);
@@ -191,7 +191,7 @@ static PyObject *unpickle(struct core_state *state, const struct lid *lid, PyObj
 						 (Py_ssize_t)lid->head.pickle, PyBUF_READ);
 	PyObject *args[2] = { view, slabs }, *object;
 
-	object = view ? PyObject_Vectorcall(state->loads, args, 1, state->loads_names) : NULL;
+	object = view ? core_pickling(state->loads, args, 1, state->loads_names) : NULL;
 	Py_XDECREF(view);
 	return object;
 }

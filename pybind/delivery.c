@@ -237,7 +237,7 @@ static PyObject *open_pickle(struct core_state *state, struct core_delivery *del
 	if (!at)
 		return raise_damaged();
 	view = PyMemoryView_FromMemory((char *)(uintptr_t)at, (Py_ssize_t)size, PyBUF_READ);
-	object = view ? PyObject_CallOneArg(state->loads, view) : NULL;
+	object = view ? core_pickling(state->loads, &view, 1, NULL) : NULL;
 	Py_XDECREF(view);
 	return object;
 }

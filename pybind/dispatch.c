@@ -29,7 +29,7 @@ static int is_shippable(PyObject *function)
 /* The function's pickle in a block, or NULL with an exception. */
 static void *block_of(struct core_state *state, PyObject *function)
 {
-	PyObject *bytes = PyObject_CallOneArg(state->dumps, function);
+	PyObject *bytes = core_pickling(state->dumps, &function, 1, NULL);
 	void *block = NULL;
 	int rc = 0;
 

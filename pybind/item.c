@@ -71,7 +71,7 @@ static void *block_of_pickle(struct core_state *state, PyObject *item)
 	if (!protocol)
 		return NULL;
 	core_cargo_begin(&cargo);
-	bytes = PyObject_Vectorcall(state->dumps, arguments, 2, NULL);
+	bytes = core_pickling(state->dumps, arguments, 2, NULL);
 	core_cargo_end(&cargo);
 	if (bytes)
 		block = block_of_bytes(&cargo, bytes);
@@ -127,7 +127,7 @@ static PyObject *unpickled(struct core_state *state, char *data, size_t size)
 		bytes = PyMemoryView_FromMemory(data, (Py_ssize_t)size, PyBUF_READ);
 	if (!bytes)
 		return NULL;
-	item = PyObject_CallOneArg(state->loads, bytes);
+	item = core_pickling(state->loads, &bytes, 1, NULL);
 	Py_DECREF(bytes);
 	return item;
 }

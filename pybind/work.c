@@ -43,7 +43,7 @@ static PyObject *function_load(struct core_seat *self, uint64_t handle)
 	if (rc)
 		return core_raise(rc);
 	view = PyMemoryView_FromMemory(block, (Py_ssize_t)ft_block_size(block), PyBUF_READ);
-	function = view ? PyObject_CallOneArg(self->state->loads, view) : NULL;
+	function = view ? core_pickling(self->state->loads, &view, 1, NULL) : NULL;
 	Py_XDECREF(view);
 	return function;
 }
