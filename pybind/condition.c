@@ -251,9 +251,6 @@ static int wait_until(const struct core_condition *self, ft_deadline deadline)
 		       "cannot wait on un-acquired lock"))
 		return -1;
 	rc = arm(self, &hold);
-	if (rc == -EBUSY)
-		PyErr_SetString(PyExc_RuntimeError,
-				"wait() in a signal handler that interrupted a wait()");
 	if (rc) {
 		core_raise(rc);
 		return -1;

@@ -15,9 +15,11 @@
  *
  * Each waiting thread has a node with a word of its own (a futex): in its slot of
  * the arena (FT_SHARED), which outlives the thread, or in thread-local storage
- * (FT_PRIVATE).  There is no sequence counter that could wrap, nobody can take
- * a notification that was meant for another, and notify(n) wakes n waiters, in
- * the order they came.  A node's word:
+ * (FT_PRIVATE).  Who waits in a signal handler that interrupted a wait has one
+ * more, in another slot or from a stock: to others it is one more thread.  There
+ * is no sequence counter that could wrap, nobody can take a notification that was
+ * meant for another, and notify(n) wakes n waiters, in the order they came.  A
+ * node's word:
  *
  *   state      meaning                     who leaves it, and how
  *   IDLE       not waiting                 waiter, under the lock: ARMED
@@ -93,9 +95,8 @@ FT_API int ft_condition_init(struct ft_condition *condition, uint32_t flags);
  * 0: notified; -ETIMEDOUT; -EINTR (FT_INTERRUPTIBLE only; not notified then);
  * -EOWNERDEAD: the lock's last owner died holding it, and maybe notified.
  * Not waited at all, the lock as it was: -EPERM: the caller does not hold the
- * lock (with FT_LOCK_UNOWNED: nobody does); -EBUSY: the thread is waiting
- * already (it came here from a handler, between two calls of
- * ft_condition_park); -EINVAL; -ECHILD.
+ * lock (with FT_LOCK_UNOWNED: nobody does); -EAGAIN, -ENOMEM: the thread is
+ * waiting already, and there is no room for one more wait; -EINVAL; -ECHILD.
  */
 FT_API FT_NODISCARD int ft_condition_wait(struct ft_condition *condition, struct ft_lock *lock,
 					  ft_deadline deadline);
@@ -114,7 +115,8 @@ FT_API int ft_condition_notify_all(struct ft_condition *condition);
  * A wait in three steps, for those who must run signal handlers in the middle
  * of one: arm, then park as long as it returns -EINTR and no handler wants to
  * give up, then disarm as long as that returns -EINTR.  In between the thread
- * stays in line, without the lock.
+ * stays in line, without the lock.  A handler may wait too, at this condition or
+ * another, at any depth.
  */
 struct ft_condition_hold {
 	struct ft_condition *condition;
@@ -122,6 +124,7 @@ struct ft_condition_hold {
 	struct ft_rlock *rlock; /* NULL: lock is none of an rlock */
 	uint32_t depth;         /* of rlock */
 	uint32_t armed;
+	uint64_t node; /* the caller's, in line */
 };
 
 /* Lines up and releases the lock (exactly one of both is not NULL).  0; errors

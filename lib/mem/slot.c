@@ -293,6 +293,21 @@ int ft__self_register(void)
 	return 0;
 }
 
+uint32_t ft__slot_more(struct ft__self *self)
+{
+	uint32_t owner = register_thread(ft__process(), self->slot->tid);
+
+	/* Before its use: a thread that ends knows that it has to look for them. */
+	self->more += owner != 0;
+	return owner;
+}
+
+void ft__slot_less(struct ft__self *self, uint32_t owner)
+{
+	ft__slot_free(owner);
+	self->more--;
+}
+
 uint32_t ft__slot_reserve(const char *name)
 {
 	uint32_t process = ft__process();

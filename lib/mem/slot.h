@@ -97,6 +97,7 @@ struct ft__self {
 	struct ft__slot *slot;
 	struct ft__cache *cache; /* mem/cache.h; NULL until the first block */
 	struct ft__owed owed;
+	uint32_t more; /* slots that it has beside its own, for its signal handlers too */
 };
 extern FT__THREAD struct ft__self ft__self_tls;
 int ft__self_register(void);
@@ -117,6 +118,11 @@ uint32_t ft__process(void);
  * settles what its journal still says.  Notes that it leaves there keep the
  * slot; the floor above frees it then.  NULL, or set once. */
 extern void (*ft__slot_leaving)(uint32_t owner);
+
+/* One more slot for the calling thread, which has gone and come like its own: its
+ * owner id, or 0: none left.  The floor above gives it back, cleared. */
+uint32_t ft__slot_more(struct ft__self *self);
+void ft__slot_less(struct ft__self *self, uint32_t owner);
 
 /* For a worker process about to be made: a RESERVED slot whose parent is this
  * process.  Returns the owner id, or 0: none left. */

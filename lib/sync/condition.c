@@ -2,7 +2,7 @@
 /*
  * The condition: freethreading/condition.h tells the states and the protocol,
  * tests/model/condition.pml checks it and is kept in step with this file.  The
- * list of waiters is lib/sync/line.c.
+ * list of waiters is lib/sync/line.c, where they wait is lib/sync/node.c.
  */
 #include "sync/condition.h"
 
@@ -13,19 +13,17 @@
 #include "os/futex.h"
 #include "sync/journal.h"
 #include "sync/line.h"
+#include "sync/node.h"
 #include "sync/rlock.h"
 #include "sync/wait.h"
 
 #define KNOWN_FLAGS (FT_SHARED | FT_INTERRUPTIBLE)
 
-static FT__THREAD struct ft__waiter private_node;
-
 /* One call of one thread. */
 struct visit {
 	struct ft_condition *condition;
 	struct ft__self *self; /* NULL: private, no journal */
-	struct ft__waiter *node;
-	uint64_t name; /* the node's, in links */
+	struct ft__waiter *node; /* of a hold; NULL: none yet */
 };
 
 static bool shared(const struct ft_condition *condition)
@@ -62,19 +60,16 @@ static int begin(struct visit *visit, struct ft_condition *condition)
 	*visit = (struct visit){ .condition = condition };
 	if (!marked(condition))
 		return -EINVAL;
-	if (!shared(condition)) {
-		visit->node = &private_node;
-		visit->name = (uintptr_t)&private_node;
-		return 0;
-	}
+	return shared(condition) ? ft__self(&visit->self) : 0;
+}
 
-	int rc = ft__self(&visit->self);
+static int resume(struct visit *visit, const struct ft_condition_hold *hold)
+{
+	int rc = hold && hold->armed ? begin(visit, hold->condition) : -EINVAL;
 
-	if (rc != 0)
-		return rc;
-	visit->node = &visit->self->slot->waiter;
-	visit->name = visit->self->owner;
-	return 0;
+	if (rc == 0)
+		visit->node = ft__node_named(shared(hold->condition), hold->node);
+	return rc;
 }
 
 /* ---- the lock ---------------------------------------------------------- */
@@ -142,6 +137,7 @@ int ft_condition_arm(struct ft_condition *condition, struct ft_lock *lock, struc
 		     struct ft_condition_hold *hold)
 {
 	struct visit visit;
+	uint64_t name;
 
 	if (!hold || !lock == !rlock)
 		return -EINVAL;
@@ -150,13 +146,13 @@ int ft_condition_arm(struct ft_condition *condition, struct ft_lock *lock, struc
 
 	if (rc == 0)
 		rc = bind(condition, rlock ? &rlock->lock : lock);
-	if (rc == 0 && ft__load64_relaxed(&visit.node->condition))
-		rc = -EBUSY;
+	if (rc == 0)
+		rc = ft__node_take(visit.self, &name);
 	if (rc != 0)
 		return rc;
-	*hold = (struct ft_condition_hold){ condition, lock, rlock, 0, 1 };
+	*hold = (struct ft_condition_hold){ condition, lock, rlock, 0, 1, name };
 	ft__line_enter(condition);
-	ft__line_append(condition, visit.name, visit.node);
+	ft__line_append(condition, name, ft__node_named(shared(condition), name));
 	ft__line_leave(condition);
 	let_go(hold);
 	return 0;
@@ -176,11 +172,7 @@ static int sleep_on(const struct visit *visit, ft_deadline deadline)
 int ft_condition_park(struct ft_condition_hold *hold, ft_deadline deadline)
 {
 	struct visit visit;
-
-	if (!hold || !hold->armed)
-		return -EINVAL;
-
-	int rc = begin(&visit, hold->condition);
+	int rc = resume(&visit, hold);
 
 	if (rc != 0)
 		return rc;
@@ -218,11 +210,7 @@ static void stop_waiting(struct ft__waiter *node)
 int ft_condition_disarm(struct ft_condition_hold *hold)
 {
 	struct visit visit;
-
-	if (!hold || !hold->armed)
-		return -EINVAL;
-
-	int rc = begin(&visit, hold->condition);
+	int rc = resume(&visit, hold);
 
 	if (rc != 0)
 		return rc;
@@ -236,12 +224,13 @@ int ft_condition_disarm(struct ft_condition_hold *hold)
 
 	if (word != FT_CONDITION_NOTIFIED) {
 		ft__line_enter(visit.condition);
-		ft__line_remove(visit.condition, visit.name);
+		ft__line_remove(visit.condition, hold->node);
 		ft__line_leave(visit.condition);
 	}
 	/* This store consumes the notification. */
 	ft__store32_release(&visit.node->word, FT_CONDITION_IDLE);
 	ft__store64_release(&visit.node->condition, 0);
+	ft__node_give(visit.self, hold->node);
 	hold->armed = 0;
 	if (rc != 0)
 		return rc;

@@ -181,6 +181,19 @@ static void revisit(void *ctx, uint32_t owner, struct ft__slot *slot)
 		ft__slot_free(owner);
 }
 
+/* A thread that ends in the middle of a wait in a wait. */
+static void leave_more(void *ctx, uint32_t owner, struct ft__slot *slot)
+{
+	struct ft__self *self = ctx;
+
+	/* One that was kept may be of an earlier thread with our number. */
+	if (owner == self->owner || slot->tid != self->slot->tid ||
+	    ft__load32_relaxed(&slot->gone))
+		return;
+	ft__condition_bury(slot);
+	ft__slot_less(self, owner);
+}
+
 static void thread_leaves(uint32_t owner)
 {
 	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -194,6 +207,8 @@ static void thread_leaves(uint32_t owner)
 		settle_at_once(owner, &slot->journal[i]);
 		drop(slot, i);
 	}
+	if (ft__self_tls.more)
+		ft__slot_each(ft__process(), leave_more, &ft__self_tls);
 	ft__condition_bury(slot);
 	if (!slot->noted)
 		return;

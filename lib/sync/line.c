@@ -3,6 +3,7 @@
 #include "sync/line.h"
 
 #include "os/atomic.h"
+#include "sync/node.h"
 #include "sync/wait.h"
 
 #define NEXT_MASK UINT64_C(0xffffffff)
@@ -14,12 +15,7 @@ static bool shared(const struct ft_condition *condition)
 
 static struct ft__waiter *node_named(const struct ft_condition *condition, uint64_t name)
 {
-	if (!shared(condition))
-		return (struct ft__waiter *)(uintptr_t)name;
-
-	struct ft__slot *slot = name <= NEXT_MASK ? ft__slot_of((uint32_t)name) : NULL;
-
-	return slot ? &slot->waiter : NULL;
+	return ft__node_named(shared(condition), name);
 }
 
 static uint64_t link_to(const struct ft_condition *condition, uint64_t name, uint64_t next)

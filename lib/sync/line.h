@@ -4,8 +4,8 @@
  * Floor 2.
  *
  * Everything here but ft__line_oldest is under the user's lock, and between
- * ft__line_enter and ft__line_leave.  Nodes are named in links: by owner id
- * (FT_SHARED), by address (FT_PRIVATE).
+ * ft__line_enter and ft__line_leave.  The names of nodes in links are those of
+ * sync/node.h.
  *
  *   a node's link     who writes                       meaning
  *   name<<32 | next   FT_SHARED: under the lock, CAS   this node's name: a link

@@ -208,6 +208,67 @@ static bool kill_waiter(long at, bool gives_up)
 	return finished;
 }
 
+/* As the handler of a signal waits in the middle of a wait. */
+static int wait_in_a_wait(void *unused)
+{
+	struct ft_condition_hold hold;
+
+	(void)unused;
+	enter();
+	REQUIRE(ft_condition_arm(&stage->condition, &stage->lock, NULL, &hold) == 0);
+	enter();
+	REQUIRE(ft_condition_wait(&stage->condition, &stage->lock, FT_FOREVER) == 0);
+	leave();
+	REQUIRE(ft_condition_park(&hold, FT_FOREVER) == 0);
+	REQUIRE(ft_condition_disarm(&hold) == 0);
+	leave();
+	return 0;
+}
+
+/* The victim stands in line twice, before all others, and gets a notification
+ * for each.  Guests get what it had not consumed. */
+static bool kill_nested(long at)
+{
+	struct victim victim = { wait_in_a_wait, NULL, at };
+	uint32_t owner, slots = ft__slot_count();
+	struct guest guests[GUESTS - 1];
+
+	stage_new();
+
+	pid_t pid = victim_start(&victim, &owner);
+
+	wait_asleep_or_dead(pid);
+	if (!asleep((uint32_t)pid)) {
+		victim_end(pid, owner);
+		pid = 0;
+	}
+	for (int i = 0; i < GUESTS - 1; i++)
+		guest_start(&guests[i]);
+	REQUIRE(notify(2) == 2);
+	if (pid)
+		victim_end(pid, owner);
+	REQUIRE(COMES_TRUE(quiet(guests, GUESTS - 1)));
+	REQUIRE(told() <= 2 && (pid || told() == 2));
+	REQUIRE(!(pid && kills->finished) || told() == 0);
+	bool finished = kills->finished;
+
+	all_go(guests, GUESTS - 1);
+	REQUIRE(ft__slot_count() == slots);
+	return finished;
+}
+
+static void nested_waiters(void **state)
+{
+	long at;
+
+	(void)state;
+	for (int i = 0; i < REPEATS / 2; i++)
+		for (at = 1; !kill_nested(at); at++)
+			;
+	printf("wait in a wait at each of %ld points, ", at - 1);
+	kills_report("all told");
+}
+
 static void notifiers(void **state)
 {
 	long at;
@@ -377,6 +438,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(notifiers),
 		cmocka_unit_test(waiters),
+		cmocka_unit_test(nested_waiters),
 		cmocka_unit_test(crowd),
 	};
 

@@ -29,6 +29,16 @@
  *   FAIL -DUNNOTE_EARLY    the note goes before the wake-up that is owed
  *   FAIL -DWAKE_EARLY      a notifier wakes before it says why
  *   FAIL -DPOP_CANCELLED   a waiter that gave up counts as notified
+ *
+ * -DNESTED: waiters 1 and 2 are one thread; the second is the handler of a signal
+ * that came in the middle of a wait of the first.  Both die together.
+ *
+ *   PASS -DNESTED -DROUNDS=2 -DNOTIFIES=2 -DKILLS=0
+ *   PASS -DNESTED -DNOTIFIES=2 -DKILLS=1
+ *   LONG PASS -DNESTED -DNOTIFIES=2
+ *   FAIL -DNESTED -DNOTIFIES=2 -DKILLS=0 -DONE_NODE   both use the thread's own node
+ *   FAIL -DNESTED -DNOTIFIES=2 -DKILLS=1 -DGIVEUPS=0 -DOWN_ONLY
+ *                          a death is settled for the thread's own node only
  */
 #ifndef WAITERS
 #define WAITERS 2
@@ -70,9 +80,21 @@ byte tickets;
 byte sent, got, dropped;
 byte kills, giveups;
 
+/* NESTED: a signal may come; its handler runs; its thread is over. */
+bool signals, handler, ended;
+#ifdef ONE_NODE
+#define INNER 1
+#else
+#define INNER 2
+#endif
+
 inline die()
 {
-	atomic { kills--; blocked[me] = 0; died[me] = 1; dead[me] = 1; goto over }
+	atomic {
+		kills--; blocked[me] = 0; died[me] = 1; dead[me] = 1;
+		if :: handler && me == INNER -> died[1] = 1; dead[1] = 1; blocked[1] = 0 :: else fi;
+		goto over
+	}
 }
 
 #if KILLS > 0
@@ -241,10 +263,30 @@ popped:		skip
 	fi
 }
 
-proctype Waiter(byte me)
+/* The wait goes on when the handler has returned. */
+inline handle()
+{
+	atomic { signals = 0; blocked[me] = 0; handler = 1 };
+	if
+	:: dead[me] -> goto over
+	:: !handler && !dead[me]
+	fi
+}
+
+#ifdef NESTED
+#define SIGNAL if :: !inner && me == 1 && signals -> handle() :: skip fi
+#else
+#define SIGNAL skip
+#endif
+
+proctype Waiter(byte me; bool inner)
 {
 	byte at, seen, i, rounds = ROUNDS;
 
+	if
+	:: inner && ended && !handler -> goto over
+	:: !inner || handler
+	fi;
 again:	acquire();
 	POINT;
 	enter();
@@ -262,11 +304,15 @@ again:	acquire();
 	release();
 #endif
 	POINT;
+	SIGNAL;
 
 	atomic { if :: word[me] == ARMED -> word[me] = SLEEPING :: else fi };
 	POINT;
-	atomic { if :: word[me] == SLEEPING -> blocked[me] = 1 :: else fi };
+park:	atomic { if :: word[me] == SLEEPING -> blocked[me] = 1 :: else fi };
 	if
+#ifdef NESTED
+	:: blocked[me] && !inner && me == 1 && signals -> handle(); goto park
+#endif
 	:: atomic { !blocked[me] -> skip }
 	:: atomic { blocked[me] && giveups > 0 -> giveups--; blocked[me] = 0 }
 	:: kills > 0 -> die()
@@ -282,6 +328,7 @@ again:	acquire();
 		fi
 	};
 	POINT;
+	SIGNAL;
 	acquire();
 	POINT;
 	if
@@ -298,7 +345,9 @@ again:	acquire();
 	POINT;
 	release();
 	atomic { rounds--; if :: rounds > 0 -> goto again :: else fi };
-over:	atomic { at = 0; seen = 0; i = 0; rounds = 0 }
+	/* Its slot is somebody else's. */
+	atomic { if :: inner -> next[me] = GONE; handler = 0 :: else fi };
+over:	atomic { at = 0; seen = 0; i = 0; rounds = 0; if :: me == 1 && !inner -> ended = 1 :: else fi }
 }
 
 proctype Notifier(byte me)
@@ -375,22 +424,34 @@ inline settle(who)
 
 #define STUCK(i) (blocked[i] && (word[i] == NOTIFIED || word[i] == FORWARDED))
 
+#ifdef NESTED
+#define WAITS (2 * ROUNDS)
+#else
+#define WAITS ROUNDS
+#endif
+
 /* Settles; and once nothing moves any more, looks, and lets everybody go. */
 proctype Supervisor(byte me)
 {
-	byte at, seen, i, owed, rounds = ROUNDS;
+	byte at, seen, i, owed, rounds = WAITS;
 	bool woke;
 
 	do
 	:: died[1] -> settle(1)
+#ifdef OWN_ONLY
+	:: died[2] -> died[2] = 0
+#else
 	:: died[2] -> settle(2)
+#endif
 	:: died[3] -> settle(3)
 	:: died[4] -> settle(4)
 	:: timeout -> break
 	od;
 	assert(!STUCK(1) && !STUCK(2) && !STUCK(3) && !STUCK(4));
-	assert(sent == got + dropped);
-	atomic { kills = 0; giveups = 0 };
+	/* A thread whose handler waits has not come to it yet. */
+	assert(sent == got + dropped +
+	       (handler && !dead[1] && (word[1] == NOTIFIED || word[1] == FORWARDED)));
+	atomic { kills = 0; giveups = 0; signals = 0 };
 	do
 	:: timeout && rounds == 0 -> break
 	:: timeout && rounds > 0 ->
@@ -405,6 +466,7 @@ proctype Supervisor(byte me)
 		rounds--
 	od;
 	assert(!blocked[1] && !blocked[2] && !blocked[3] && !blocked[4]);
+	assert(sent == got + dropped);
 over:	skip
 }
 
@@ -415,8 +477,16 @@ init {
 		 * Spin's eyes, so every smaller budget is a case of its own. */
 		select(kills : 0 .. KILLS);
 		select(giveups : 0 .. GIVEUPS);
+#ifdef NESTED
+		if :: signals = 1 :: signals = 0 fi;
+#endif
 		run Supervisor(5);
-		do :: i <= WAITERS -> run Waiter(i); i++ :: else -> break od;
+#ifdef NESTED
+		run Waiter(1, 0);
+		run Waiter(INNER, 1);
+		i = 3;
+#endif
+		do :: i <= WAITERS -> run Waiter(i, 0); i++ :: else -> break od;
 		do :: i <= N -> run Notifier(i); i++ :: else -> break od
 	}
 }

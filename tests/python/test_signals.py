@@ -171,5 +171,172 @@ class SignalTest(WorkerTestCase):
                 freethreading.Event().wait()
 
 
+def passing(lock):
+    """A wait for a lock that others want, too."""
+
+    def wait():
+        with lock:
+            return True
+
+    return wait
+
+
+def waiting(condition):
+    """A wait at a condition; what says that the thread is about to comes first."""
+
+    def wait():
+        with condition:
+            return condition.wait(LIMIT)
+
+    return wait
+
+
+class NestedTest(WorkerTestCase):
+    """A handler of a signal that interrupts a wait waits, too, and is interrupted in
+    its turn: each of the waits gets what is its own."""
+
+    #: How many wait in each other.
+    DEPTH = 4
+
+    def enter(self, *unused):
+        self.inside += 1
+        self.got.append(self.waits[self.inside - 1]())
+
+    def drive(self, before, after):
+        """Another thread: interrupts the main thread wherever it has gone to sleep, and
+        in the end lets it go."""
+        before()
+        self.ready.set()
+        for depth in range(1, self.DEPTH + 1):
+            self.assertTrue(eventually(lambda: self.inside == depth and asleep()))
+            if depth < self.DEPTH:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+        after()
+
+    def nest(self, wait, after, inner=None, before=lambda: None):
+        self.inside, self.got, self.ready = 0, [], threading.Event()
+        self.waits = [wait] + [inner or wait] * (self.DEPTH - 1)
+        thread = Thread(self.drive, before, after)
+        self.assertTrue(self.ready.wait(LIMIT))
+        self.enter()
+        thread.done()
+        return self.got
+
+    def setUp(self):
+        before = signal.signal(signal.SIGUSR1, self.enter)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+
+    def assertAll(self, got):
+        self.assertEqual(got, [True] * self.DEPTH)
+
+    def test_locks(self):
+        for kind in (freethreading.Lock, freethreading.RLock):
+            with self.subTest(kind):
+                lock = kind()
+                self.assertAll(self.nest(passing(lock), lock.release, before=lock.acquire))
+
+    def test_semaphore(self):
+        units = freethreading.Semaphore(0)
+
+        def release():
+            for _ in range(self.DEPTH):
+                units.release()
+
+        self.assertAll(self.nest(units.acquire, release))
+        self.assertFalse(units.acquire(False))
+
+    def test_event(self):
+        event, other = freethreading.Event(), freethreading.Event()
+        self.assertAll(self.nest(event.wait, event.set))
+        event.clear()
+
+        def both():
+            other.set()
+            event.set()
+
+        self.assertAll(self.nest(event.wait, both, inner=other.wait))
+
+    def test_barrier(self):
+        barrier = freethreading.Barrier(self.DEPTH + 1)
+        places = []
+        got = self.nest(barrier.wait, lambda: places.append(barrier.wait()))
+        self.assertEqual(sorted(got + places), list(range(self.DEPTH + 1)))
+        self.assertEqual(barrier.n_waiting, 0)
+        # The last of them opens it for those that it has interrupted.
+        got = self.nest(freethreading.Barrier(self.DEPTH).wait, lambda: None)
+        self.assertEqual(sorted(got), list(range(self.DEPTH)))
+
+    def test_condition(self):
+        for lock in (freethreading.RLock(), freethreading.Lock()):
+            with self.subTest(lock):
+                condition = freethreading.Condition(lock)
+
+                def notify():
+                    with condition:
+                        condition.notify(self.DEPTH - 1)
+                        condition.notify()
+
+                self.assertAll(self.nest(waiting(condition), notify))
+                with condition:
+                    self.assertFalse(condition.wait(0))
+
+    def test_condition_in_another(self):
+        """The inner waits end, and only then the outer one is notified."""
+        condition, other = freethreading.Condition(), freethreading.Condition()
+
+        def notify():
+            with other:
+                other.notify_all()
+            self.assertTrue(eventually(lambda: len(self.got) == self.DEPTH - 1))
+            with condition:
+                condition.notify()
+
+        self.assertAll(self.nest(waiting(condition), notify, inner=waiting(other)))
+
+    def test_condition_keeps_a_notification(self):
+        """The outer one was notified in the middle of the inner, which goes on."""
+        condition, other = freethreading.Condition(), freethreading.Condition()
+
+        def notify():
+            with condition:
+                condition.notify()
+            with other:
+                other.notify_all()
+
+        self.assertAll(self.nest(waiting(condition), notify, inner=waiting(other)))
+
+    def test_condition_order(self):
+        """Who waits longest comes first: that is the outermost."""
+        condition = freethreading.Condition()
+
+        def short():
+            with condition:
+                return condition.wait(0.01)
+
+        def notify():
+            self.assertTrue(eventually(lambda: len(self.got) == self.DEPTH - 1))
+            with condition:
+                condition.notify()
+
+        got = self.nest(waiting(condition), notify, inner=short)
+        self.assertEqual(got, [False] * (self.DEPTH - 1) + [True])
+
+    def test_queues(self):
+        for queue in (freethreading.Queue(), freethreading.SimpleQueue()):
+            with self.subTest(queue):
+                items = list(range(self.DEPTH))
+                got = self.nest(queue.get, lambda: [queue.put(item) for item in items])
+                self.assertEqual(sorted(got), items)
+                self.assertTrue(queue.empty())
+        full, got = freethreading.Queue(1), []
+        full.put(0)
+        self.nest(
+            lambda: full.put(self.inside),
+            lambda: got.extend(full.get(timeout=LIMIT) for _ in range(self.DEPTH)),
+        )
+        self.assertEqual(got[0], 0)
+        self.assertEqual(sorted(got[1:] + [full.get()]), list(range(1, self.DEPTH + 1)))
+
+
 if __name__ == "__main__":
     unittest.main()

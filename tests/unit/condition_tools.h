@@ -16,6 +16,7 @@
 #include "os/atomic.h"
 #include "sync/condition.h"
 #include "sync/journal.h"
+#include "sync/node.h"
 #include "wait_tools.h"
 
 struct both {
