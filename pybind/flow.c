@@ -27,6 +27,8 @@ struct core_flow {
 	PyObject_HEAD struct core_pool *pool; /* const */
 	PyObject *owner;		      /* const: the pool that users know */
 	struct ft_lock busy;		      /* one thread at a time */
+	int waiting;			      /* whose holder waits, and no more */
+	uint32_t arrived;		      /* how many tasks have, so far */
 	int ordered;
 	PyObject *function, *iterator; /* iterator: NULL at its end */
 	PyObject *error;	       /* what the iterator raised, not told yet */
@@ -112,6 +114,7 @@ static void trip_add(struct core_flow *self, struct trip *trip, size_t size)
 /* Ends a trip that has come in; its future is the caller's. */
 static struct ft_future *trip_end(struct core_flow *self, struct trip *trip)
 {
+	self->arrived++;
 	self->bytes -= trip->size;
 	self->count--;
 	if (self->ordered) {
@@ -265,12 +268,21 @@ PyObject *core_pool_flow(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 struct arrival {
 	struct core_flow *self;
 	struct ft_future *future;
+	uint32_t arrived; /* before */
 };
+
+/* The handler of a signal that came to this wait has taken something. */
+static int is_overtaken(const struct arrival *arrival)
+{
+	return arrival->arrived != arrival->self->arrived;
+}
 
 static int ordered_call(void *ctx, ft_deadline deadline)
 {
 	struct arrival *arrival = ctx;
 
+	if (is_overtaken(arrival))
+		return 0;
 	arrival->future = (*order_at(arrival->self, 0))->future;
 	return ft_future_wait(arrival->future, deadline);
 }
@@ -280,6 +292,8 @@ static int unordered_call(void *ctx, ft_deadline deadline)
 	struct arrival *arrival = ctx;
 	struct core_flow *self = arrival->self;
 
+	if (is_overtaken(arrival))
+		return 0;
 	return ft_pool_next_in(self->pool->pool, self->group, &arrival->future, deadline);
 }
 
@@ -294,14 +308,19 @@ static void raise_timeout(void)
 	Py_XDECREF(module);
 }
 
-/* A task that has ended, or NULL with an exception. */
+/* A task that has ended; NULL with an exception, or without: look again. */
 static struct ft_future *arrive(struct core_flow *self, ft_deadline deadline)
 {
-	struct arrival arrival = { self, NULL };
-	int rc = core_wait(self->ordered ? ordered_call : unordered_call, &arrival, deadline, 0);
+	struct arrival arrival = { self, NULL, self->arrived };
+	int rc;
 
+	self->waiting = 1;
+	rc = core_wait(self->ordered ? ordered_call : unordered_call, &arrival, deadline, 0);
+	self->waiting = 0;
 	if (!rc) {
 		core_pool_start_report();
+		if (is_overtaken(&arrival))
+			return NULL;
 		return trip_end(self, ft_future_user(arrival.future));
 	}
 	if (core_pool_start_failed())
@@ -365,17 +384,29 @@ static PyObject *end(struct core_flow *self)
 /* The next value; NULL without an exception at the end.  Under busy. */
 static PyObject *value_next(struct core_flow *self, ft_deadline deadline)
 {
-	struct ft_future *future;
+	struct ft_future *future = NULL;
 
-	if (self->chunk)
-		return chunk_next(self);
-	if (!self->count)
-		return end(self);
-	future = arrive(self, deadline);
-	if (!future)
-		return NULL;
+	while (!future) {
+		if (self->chunk)
+			return chunk_next(self);
+		if (!self->count)
+			return end(self);
+		future = arrive(self, deadline);
+		if (!future && PyErr_Occurred())
+			return NULL;
+	}
 	run_ahead(self);
 	return take_in(self, future);
+}
+
+static PyObject *value_inside(struct core_flow *self, ft_deadline deadline)
+{
+	PyObject *value;
+
+	self->waiting = 0;
+	value = value_next(self, deadline);
+	self->waiting = 1;
+	return value;
 }
 
 static int lock_call(void *lock, ft_deadline deadline)
@@ -388,6 +419,9 @@ static PyObject *flow_wait(struct core_flow *self, ft_deadline deadline)
 	int rc = core_wait(lock_call, &self->busy, deadline, 0);
 	PyObject *value;
 
+	/* In the handler of a signal that came to our own wait. */
+	if (rc == -EDEADLK && self->waiting)
+		return value_inside(self, deadline);
 	if (rc == -ETIMEDOUT)
 		raise_timeout();
 	if (rc)

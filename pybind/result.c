@@ -18,6 +18,7 @@ struct core_result {
 	_Atomic int settled;	 /* release; under settling */
 	PyObject *list;		 /* under settling: the values up to ... */
 	Py_ssize_t next, at;	 /* ... this chunk, and item */
+	int taking;		 /* under settling: an outcome is being unpacked */
 	/* Const once settled. */
 	PyObject *value, *exception;
 };
@@ -303,11 +304,21 @@ static int settled(struct core_result *self, PyObject *value, int failed)
 	return 0;
 }
 
+static PyObject *unpack(struct core_result *self, struct ft_future *future, int *failed)
+{
+	PyObject *value;
+
+	self->taking = 1;
+	value = core_outcome(self->pool, future, failed);
+	self->taking = 0;
+	return value;
+}
+
 /* A chunk that has ended; if it has failed, so has everything.  0 or -1. */
 static int gather_one(struct core_result *self)
 {
 	int failed, rc;
-	PyObject *chunk = core_outcome(self->pool, self->futures[self->next], &failed);
+	PyObject *chunk = unpack(self, self->futures[self->next], &failed);
 
 	if (!chunk)
 		return -1;
@@ -327,6 +338,19 @@ static int gather_wait(struct core_result *self, ft_deadline deadline)
 	return core_wait(wait_one, self->futures[self->next], deadline, 0);
 }
 
+/* The same for a chunk that has failed, which decides, but not before all have
+ * ended.  1: the handler of a signal has been here meanwhile, so look again. */
+static int gather_ready(struct core_result *self, ft_deadline deadline)
+{
+	Py_ssize_t next = self->next;
+	int rc = gather_wait(self, deadline);
+
+	if (!rc && !is_settled(self) && self->next == next &&
+	    ft_future_result(self->futures[next], NULL, NULL))
+		rc = core_wait(wait_call, self, deadline, 0);
+	return !rc && (is_settled(self) || self->next != next) ? 1 : rc;
+}
+
 static int gather(struct core_result *self, ft_deadline deadline)
 {
 	int rc = 0;
@@ -335,16 +359,15 @@ static int gather(struct core_result *self, ft_deadline deadline)
 		self->list = PyList_New(self->items);
 	if (!self->list)
 		return -1;
-	while (!rc && !is_settled(self) && self->next < self->count) {
-		rc = gather_wait(self, deadline);
-		/* The first chunk that failed decides, but not before all have ended. */
-		if (!rc && ft_future_result(self->futures[self->next], NULL, NULL))
-			rc = core_wait(wait_call, self, deadline, 0);
+	while (rc >= 0 && !is_settled(self) && self->next < self->count) {
+		rc = gather_ready(self, deadline);
+		if (rc < 0)
+			return rc;
 		if (!rc)
 			rc = gather_one(self);
 	}
-	if (rc || is_settled(self))
-		return rc;
+	if (rc < 0 || is_settled(self))
+		return rc < 0 ? rc : 0;
 	if (self->at != self->items) {
 		core_raise(-EINVAL);
 		return -1;
@@ -365,9 +388,10 @@ static int take_in(struct core_result *self, ft_deadline deadline)
 	if (self->items >= 0)
 		return gather(self, deadline);
 	rc = core_wait(wait_one, self->only, deadline, 0);
-	if (rc)
+	/* The handler of a signal may have been here meanwhile. */
+	if (rc || is_settled(self))
 		return rc;
-	value = core_outcome(self->pool, self->only, &failed);
+	value = unpack(self, self->only, &failed);
 	return value ? settled(self, value, failed) : -1;
 }
 
@@ -380,15 +404,20 @@ static int lock_call(void *lock, ft_deadline deadline)
  * exception. */
 static int settle(struct core_result *self, ft_deadline deadline)
 {
-	int rc;
+	int rc, inner;
 
 	if (is_settled(self))
 		return 0;
 	rc = core_wait(lock_call, &self->settling, deadline, 0);
-	if (rc)
+	/* In the handler of a signal that came to our own wait. */
+	inner = rc == -EDEADLK && !self->taking;
+	if (rc && !inner)
 		return rc;
 	rc = take_in(self, deadline);
-	ft_lock_release(&self->settling);
+	if (!inner)
+		ft_lock_release(&self->settling);
+	if (rc == -ETIMEDOUT && is_settled(self))
+		rc = 0;
 	return core_pool_start_failed() ? -1 : rc;
 }
 

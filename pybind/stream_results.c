@@ -57,10 +57,10 @@ static int await(struct core_stream_results *self, ft_deadline deadline)
 
 	while (self->ready.first == self->ready.last && !rc) {
 		rc = core_stream_take(self->stream, &self->ready);
-		if (rc > 0)
-			return 0;
 		if (!rc)
 			rc = core_wait(progress_call, &self->stream->progress, deadline, 0);
+		else if (rc > 0)
+			rc = 0;
 	}
 	return rc;
 }
@@ -78,18 +78,21 @@ static PyObject *hand_out(uintptr_t outcome)
 static PyObject *next_until(struct core_stream_results *self, ft_deadline deadline)
 {
 	void *outcome = NULL;
-	int rc;
+	int rc, inner;
 
 	if (self->maker != core_generation())
 		return core_raise(-ECHILD);
 	if (!self->stream) /* the garbage collector was here */
 		return NULL;
 	rc = core_wait(front_call, &self->front, deadline, 0);
-	if (!rc) {
+	/* In the handler of a signal that came to our own wait. */
+	inner = rc == -EDEADLK;
+	if (!rc || inner) {
 		rc = await(self, deadline);
 		if (!rc)
 			outcome = core_row_pop(&self->ready);
-		(void)ft_lock_release(&self->front);
+		if (!inner)
+			(void)ft_lock_release(&self->front);
 	}
 	if (!rc)
 		return hand_out((uintptr_t)outcome);

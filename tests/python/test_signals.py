@@ -6,6 +6,8 @@ A signal that comes after a wait's last look for one, and before its sleep, wake
 nobody.  The same, without luck: it comes to another thread, while the main thread,
 which runs Python's handlers, sleeps."""
 
+import concurrent.futures
+import itertools
 import os
 import signal
 import sys
@@ -63,6 +65,7 @@ def raiser():
 
 def wait_for(gate):
     gate.wait(LIMIT)
+    return True
 
 
 class SignalTest(WorkerTestCase):
@@ -336,6 +339,51 @@ class NestedTest(WorkerTestCase):
         )
         self.assertEqual(got[0], 0)
         self.assertEqual(sorted(got[1:] + [full.get()]), list(range(1, self.DEPTH + 1)))
+
+    def test_pools(self):
+        gate, several = freethreading.Event(), [True] * 3
+        with freethreading.WorkerPool(1) as pool:
+            for result in (
+                pool.apply_async(wait_for, (gate,)),
+                pool.map_async(wait_for, [gate] * 3, chunksize=1),
+                pool.map_async(wait_for, [gate] * 200, chunksize=1),
+            ):
+                got = self.nest(result.get, gate.set)
+                self.assertEqual(got, [result.get()] * self.DEPTH)
+                gate.clear()
+            self.assertAll(self.nest(lambda: pool.apply(wait_for, (gate,)), gate.set))
+            gate.clear()
+            got = self.nest(lambda: pool.map(wait_for, [gate] * 3), gate.set)
+            self.assertEqual(got, [several] * self.DEPTH)
+
+    def test_iterators_of_pools(self):
+        gate = freethreading.Event()
+        with freethreading.WorkerPool(1) as pool:
+            for method, chunk in itertools.product((pool.imap, pool.imap_unordered), (1, 3)):
+                # One for each of the waits; then the last ones find nothing any more.
+                for count in (self.DEPTH, self.DEPTH - 1, 1):
+                    with self.subTest(method, chunk=chunk, count=count):
+                        results = method(wait_for, [gate] * count, chunk)
+                        got = self.nest(lambda: next(results, None), gate.set)
+                        self.assertEqual(got.count(True), count)
+                        self.assertEqual(got.count(None), self.DEPTH - count)
+                        gate.clear()
+
+    def test_executors(self):
+        gate = freethreading.Event()
+        with freethreading.WorkerPoolExecutor(1) as executor:
+            future = executor.submit(wait_for, gate)
+            self.assertAll(self.nest(future.result, gate.set))
+            gate.clear()
+            future = executor.submit(wait_for, gate)
+            wait = lambda: concurrent.futures.wait([future], LIMIT).done == {future}
+            self.assertAll(self.nest(wait, gate.set))
+
+    def test_joins(self):
+        gate = freethreading.Event()
+        worker = self.start(wait_for, gate)
+        self.nest(worker.join, gate.set)
+        self.assertFalse(worker.is_alive())
 
 
 if __name__ == "__main__":
