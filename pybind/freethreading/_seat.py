@@ -124,8 +124,12 @@ class PoolReplies:
             pickle.loads(pickle.dumps(error, 5))
             return _Portable(cls._rebuild, (error,), text)
         except BaseException as reason:
-            line = "".join(_lines("format_exception_only", error)).strip()
-            return _Portable(_unsendable, (_safe_repr(reason), _safe_repr(line)), text)
+            return cls._stand_in(error, reason, text)
+
+    @staticmethod
+    def _stand_in(error, reason, text):
+        line = "".join(_lines("format_exception_only", error)).strip()
+        return _Portable(_unsendable, (_safe_repr(reason), _safe_repr(line)), text)
 
 
 class ExecutorReplies(PoolReplies):
@@ -136,3 +140,15 @@ class ExecutorReplies(PoolReplies):
     @classmethod
     def _refuse(cls, error, value):
         return cls.raised(error)
+
+    @staticmethod
+    def _stand_in(error, reason, text):
+        """What pickle raises, as for a value; the cause tells both stories."""
+        why = "".join(_lines("format_exception", reason, reason.__traceback__))
+        text = f"{text[:-3]}\nIt can't be pickled and unpickled:\n\n{why}{text[-3:]}"
+        reason.__traceback__ = reason.__context__ = None
+        try:
+            pickle.loads(pickle.dumps(reason, 5))
+        except BaseException:
+            reason = pickle.PicklingError(_safe_repr(reason))
+        return _Portable(_raised_in_executor, (reason,), text)

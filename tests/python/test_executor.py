@@ -5,6 +5,7 @@ import asyncio
 import concurrent.futures as futures
 import gc
 import os
+import pickle
 import signal
 import time
 import traceback
@@ -26,6 +27,25 @@ def add(x, y):
 
 def fail(text):
     raise LookupError(text)
+
+
+class Heavy(Exception):
+    """Does not travel: `how` says what pickle meets."""
+
+    def __init__(self, text, how):
+        super().__init__(text)
+        self.how = how
+
+    def __reduce__(self):
+        if self.how == "unpicklable":
+            raise TypeError("too heavy to lift")
+        if self.how == "with a heavy reason":
+            raise Heavy("the reason", "unpicklable")
+        return Heavy, (str(self),)
+
+
+def fail_heavily(how):
+    raise Heavy("a heavy one", how)
 
 
 def die():
@@ -198,6 +218,24 @@ class ExecutorTest(ExecutorTestCase):
 
 class ProcessExecutorTest(ExecutorTestCase):
     """What only processes do."""
+
+    def test_exceptions_that_dont_travel(self):
+        """What pickle raised is the exception, as for results; the cause has both."""
+        executor = self.executor(1)
+        for how, kind, text in (
+            ("unpicklable", TypeError, "too heavy to lift"),
+            ("not to be unpickled", TypeError, "how"),
+            ("with a heavy reason", pickle.PicklingError, "the reason"),
+        ):
+            with self.subTest(how):
+                error = executor.submit(fail_heavily, how).exception(LIMIT)
+                self.assertIs(type(error), kind)
+                self.assertIn(text, str(error))
+                self.assertIsInstance(error.__cause__, futures.process._RemoteTraceback)
+                self.assertIn("fail_heavily", str(error.__cause__))
+                self.assertIn("a heavy one", str(error.__cause__))
+                self.assertIn(text, str(error.__cause__))
+        self.assertEqual(executor.submit(square, 3).result(LIMIT), 9)
 
     def test_a_death_ends_one_future(self):
         executor = self.executor(2)
