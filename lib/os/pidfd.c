@@ -34,11 +34,6 @@ int ft__pidfd_open(pid_t pid)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-int ft__pidfd_signal(int pidfd, int signo)
-{
-	return syscall(SYS_pidfd_send_signal, pidfd, signo, NULL, 0) < 0 ? -errno : 0;
-}
-
 int ft__pidfd_dead(int pidfd)
 {
 	struct pollfd poller = { .fd = pidfd, .events = POLLIN };
@@ -49,6 +44,18 @@ int ft__pidfd_dead(int pidfd)
 	while (rc < 0 && errno == EINTR);
 	/* A descriptor that is no pidfd proves no death. */
 	return rc > 0 && !(poller.revents & POLLNVAL);
+}
+
+int ft__pidfd_signal(int pidfd, pid_t pid, int signo)
+{
+	if (syscall(SYS_pidfd_send_signal, pidfd, signo, NULL, 0) == 0)
+		return 0;
+	if (errno != EPERM && errno != ENOSYS && errno != EINVAL)
+		return -errno;
+	/* Refused; the number is the process's as long as that lives. */
+	if (ft__pidfd_dead(pidfd))
+		return -ESRCH;
+	return kill(pid, signo) < 0 ? -errno : 0;
 }
 
 /* The parent took the status, or will: ask the kernel what it remembers. */

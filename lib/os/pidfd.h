@@ -9,7 +9,8 @@
 /* Close-on-exec; -errno. */
 int ft__pidfd_open(pid_t pid);
 
-int ft__pidfd_signal(int pidfd, int signo);
+/* To the process of the descriptor, which is `pid`.  0 or -errno. */
+int ft__pidfd_signal(int pidfd, pid_t pid, int signo);
 
 struct ft__wait_status {
 	int code;  /* exit status, if signo is 0 */

@@ -121,7 +121,7 @@ bool ft__spare_revoke(uint32_t owner)
 
 static void dismiss(struct ft__spare *spare)
 {
-	ft__pidfd_signal(spare->worker->pidfd, SIGKILL);
+	ft__pidfd_signal(spare->worker->pidfd, spare->worker->pid, SIGKILL);
 	spare->state = FT__SPARE_DYING;
 }
 

@@ -246,7 +246,7 @@ static void drop(struct ft_spawner *spawner)
 	while (running(spawner)) {
 		struct pollfd poller = { .fd = spawner->helper->pidfd, .events = POLLIN };
 
-		ft__pidfd_signal(spawner->helper->pidfd, SIGKILL);
+		ft_worker_kill(spawner->helper, SIGKILL);
 		poll(&poller, 1, -1);
 	}
 	take_answers(spawner);
@@ -385,7 +385,7 @@ int ft_spawner_stop(struct ft_spawner *spawner)
 		/* Its end-of-file, even if a child holds a copy of our end. */
 		shutdown(spawner->sock, SHUT_RDWR);
 		if (ft_worker_join(spawner->helper, ft_after(STOP_NS)))
-			ft__pidfd_signal(spawner->helper->pidfd, SIGKILL);
+			ft_worker_kill(spawner->helper, SIGKILL);
 		rc = ft_worker_join(spawner->helper, FT_FOREVER);
 	}
 	drop(spawner);

@@ -219,7 +219,7 @@ static int serve_one(const struct helper *helper, struct ft__spawn_request *requ
 	if (!rc && !child.pid)
 		be_worker(helper, request);
 	if (ft__lifeline_laid(rc ? 0 : child.pid) == -ESRCH)
-		ft__pidfd_signal(child.pidfd, SIGKILL);
+		ft__pidfd_signal(child.pidfd, child.pid, SIGKILL);
 	ft__imprint_cloned();
 	if (hooks && hooks->parent)
 		hooks->parent(hooks->ctx);

@@ -207,7 +207,7 @@ int ft__supervisor_watch(struct ft_worker *worker)
 
 	if (!rc)
 		return 0;
-	ft__pidfd_signal(worker->pidfd, SIGKILL);
+	ft__pidfd_signal(worker->pidfd, worker->pid, SIGKILL);
 	while (!ft__supervisor_settle(worker))
 		poll(&poller, 1, RETRY_MS);
 	return rc;

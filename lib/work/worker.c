@@ -259,7 +259,7 @@ int ft_worker_kill(struct ft_worker *worker, int signo)
 		return rc ? rc : -EINVAL;
 	if (worker->kind == FT_WORKER_THREAD)
 		return -ENOTSUP;
-	return settled(worker) ? -ESRCH : ft__pidfd_signal(worker->pidfd, signo);
+	return settled(worker) ? -ESRCH : ft__pidfd_signal(worker->pidfd, worker->pid, signo);
 }
 
 pid_t ft_worker_pid(const struct ft_worker *worker)

@@ -28,6 +28,7 @@ SINGLE = (
     "set_mempolicy",
     "get_mempolicy",
     "memfd_noexec",
+    "pidfd_send_signal",
     "close_range",
 )
 RING = ("io_uring_setup", "io_uring_enter", "io_uring_register")

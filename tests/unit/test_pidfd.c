@@ -65,14 +65,14 @@ static void kills(void **state)
 	assert_int_equal(ft__pidfd_dead(fd), 0);
 	assert_int_equal(ft__pidfd_reap(fd, &status), 0);
 	assert_int_equal(status.known, 0);
-	assert_int_equal(ft__pidfd_signal(fd, 0), 0);
-	assert_int_equal(ft__pidfd_signal(fd, SIGTERM), 0);
+	assert_int_equal(ft__pidfd_signal(fd, pid, 0), 0);
+	assert_int_equal(ft__pidfd_signal(fd, pid, SIGTERM), 0);
 	await_death(fd);
 	assert_int_equal(ft__pidfd_reap(fd, &status), 1);
 	assert_int_equal(status.code, 0);
 	assert_int_equal(status.signo, SIGTERM);
 	assert_int_equal(status.known, 1);
-	assert_int_equal(ft__pidfd_signal(fd, SIGTERM), -ESRCH);
+	assert_int_equal(ft__pidfd_signal(fd, pid, SIGTERM), -ESRCH);
 	close(fd);
 }
 
@@ -126,7 +126,7 @@ static void bad_descriptors(void **state)
 	assert_int_equal(ft__pidfd_dead(-1), 0);
 	assert_int_equal(ft__pidfd_dead(999999), 0);
 	assert_int_equal(ft__pidfd_reap(999999, &status), 0);
-	assert_int_equal(ft__pidfd_signal(999999, 0), -EBADF);
+	assert_int_equal(ft__pidfd_signal(999999, getpid(), 0), -EBADF);
 	assert_int_equal(ft__pidfd_open(-1), -EINVAL);
 	assert_int_equal(ft__pidfd_open(0), -EINVAL);
 }
