@@ -657,7 +657,8 @@ int main(void)
 		cmocka_unit_test(signals), cmocka_unit_test(threads_march),
 		cmocka_unit_test(processes_march), cmocka_unit_test(a_death_breaks_it),
 		cmocka_unit_test(plain_fork), cmocka_unit_test(too_many_locks),
-		cmocka_unit_test(threads_march_in_storm), cmocka_unit_test(a_holder_that_is_stopped),
+		cmocka_unit_test(threads_march_in_storm),
+		cmocka_unit_test(a_holder_that_is_stopped),
 		cmocka_unit_test(a_waiter_that_cannot_get_in),
 		cmocka_unit_test(a_leader_that_cannot_get_in), cmocka_unit_test(a_signal_meanwhile),
 	};
