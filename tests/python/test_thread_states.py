@@ -7,7 +7,9 @@ import unittest
 
 import support
 
-THREADS = {"FT_BACKEND": "threads"}
+#: With faulthandler the main thread has a signal stack of its own, so that no
+#: OS thread runs a second worker for it.
+THREADS = {"FT_BACKEND": "threads", "PYTHONDEVMODE": "", "PYTHONFAULTHANDLER": ""}
 
 #: Finds out which thread state runs here, and starts C workers on OS threads
 #: that a Python worker has left.
