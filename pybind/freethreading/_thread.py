@@ -9,11 +9,13 @@ import threading
 
 from . import _core, _pickling
 
-# Since 3.13 a Thread asks an object named _handle whether it is done and lets
-# it do the joining, and anything with those two methods serves.  Before, the
-# thread itself leaves a lock behind that its thread state releases at its end,
-# and whoever has started it must wait until it has done so.
-_HANDLES = hasattr(threading.main_thread(), "_handle")
+# Since 3.13 a Thread asks an object, under the second of these names and since
+# 3.14 under the first, whether it is done and lets it do the joining, and anything
+# with those two methods serves.  Before, the thread itself leaves a lock behind
+# that its thread state releases at its end, and whoever has started it must wait
+# until it has done so.
+_NAMES = ("_os_thread_handle", "_handle")
+_HANDLE = next((name for name in _NAMES if hasattr(threading.main_thread(), name)), None)
 
 
 _turns = itertools.count()
@@ -46,7 +48,7 @@ class Worker(threading.Thread):
 
     Beyond the common part (`start`, `join`, `is_alive`, `name`, `daemon`) a
     thread worker has what `threading.Thread` has, such as `ident` and
-    `native_id`.
+    `native_id`, and since Python 3.14 the argument `context`.
 
     Examples
     --------
@@ -56,11 +58,14 @@ class Worker(threading.Thread):
     """
 
     def __init__(
-        self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None
+        self, group=None, target=None, name=None, args=(), kwargs=None, *, daemon=None, **context
     ):
-        super().__init__(group, target, name, args, kwargs, daemon=daemon)
+        super().__init__(group, target, name, args, kwargs, daemon=daemon, **context)
         _pickling.check(target=target, args=args, kwargs=kwargs)
-        self._handle = _core.ThreadHandle()
+        self._take(_core.ThreadHandle())
+
+    def _take(self, handle):
+        self._handle = self._os_thread_handle = handle
 
     def start(self):
         """Start the worker: `run` begins in a thread of its own.
@@ -82,7 +87,7 @@ class Worker(threading.Thread):
             with threading._active_limbo_lock:
                 threading._limbo.pop(self, None)
             raise
-        if _HANDLES:
+        if _HANDLE:
             self._ident = self._handle.ident
         else:
             self._started.wait()
@@ -107,20 +112,20 @@ class Worker(threading.Thread):
         # Called in the child, of each thread: this one goes on if new_ident is
         # there, and is known by a handle of the interpreter's from now on.
         if new_ident is not None:
-            self._handle = threading._make_thread_handle(new_ident)
+            self._take(threading._make_thread_handle(new_ident))
         super()._after_fork(new_ident)
 
 
 # Whether it is ours to wait for those that are no daemons: an interpreter with
 # locks does it itself, and who has pressed Ctrl-C does not want to.
-_waiting = _HANDLES
+_waiting = _HANDLE is not None
 
 
 def _await_workers():
     global _waiting
     # The main thread counts as ended when it begins to wait for the others:
     # some of them may be waiting for that.
-    threading.main_thread()._handle._set_done()
+    getattr(threading.main_thread(), _HANDLE)._set_done()
     _waiting = False
     _core.await_threads(ended=True, close=False)
     _waiting = True
@@ -132,7 +137,7 @@ def _close():
     _core.await_threads(ended=_waiting, close=True)
 
 
-if _HANDLES:
+if _HANDLE:
     threading._register_atexit(_await_workers)
 atexit.register(_close)
 os.register_at_fork(before=_core.dismiss_threads, after_in_child=_core.forget_threads)

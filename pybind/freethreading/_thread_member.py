@@ -16,7 +16,7 @@ class Member(_thread.Worker):
     def __init__(self, members, number, name, daemon):
         threading.Thread.__init__(self, target=worker, name=name, daemon=daemon)
         self._args = (members, number)
-        self._handle = _core.ThreadHandle()
+        self._take(_core.ThreadHandle())
 
 
 def worker(members, number):

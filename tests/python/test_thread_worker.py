@@ -329,6 +329,15 @@ class WorkerTest(ThreadTest):
         self.run_one(target=value)
         self.assertEqual(seen[0], seen[1])
 
+    def test_context_may_be_given_where_threads_take_one(self):
+        context = contextvars.Context()
+        context.run(VARIABLE.set, "given")
+        if sys.version_info < (3, 14):
+            self.assertRaises(TypeError, Worker, target=value, context=context)
+        else:
+            self.run_one(target=value, context=context)
+            self.assertEqual(seen, ["given"])
+
     def test_logging_knows_the_name(self):
         with self.assertLogs("test") as logs:
             self.run_one(target=log, name="Logger")
