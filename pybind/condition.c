@@ -127,6 +127,12 @@ static PyObject *condition_release(PyObject *op, PyObject *unused)
 	return self->recursive ? core_rlock_drop(self->lock) : core_lock_drop(self->lock);
 }
 
+static PyObject *condition_locked(PyObject *op, PyObject *unused)
+{
+	(void)unused;
+	return PyObject_CallMethod((PyObject *)condition_of(op)->lock, "locked", NULL);
+}
+
 static PyObject *condition_enter(PyObject *op, PyObject *unused)
 {
 	(void)unused;
@@ -374,6 +380,8 @@ static PyMethodDef condition_methods[] = {
 	  "acquire($self, /, blocking=True, timeout=None)\n--\n\nThe lock's acquire." },
 	{ "release", condition_release, METH_NOARGS,
 	  "release($self, /)\n--\n\nThe lock's release." },
+	{ "locked", condition_locked, METH_NOARGS,
+	  "locked($self, /)\n--\n\nTrue if somebody holds the lock now." },
 	{ "wait", CORE_FAST(condition_wait),
 	  "wait($self, /, timeout=None)\n--\n\n"
 	  "Frees the lock, waits for a notification, and takes the lock again: True if there was\n"

@@ -95,6 +95,15 @@ static PyObject *rlock_release(PyObject *op, PyObject *unused)
 	return core_rlock_drop((struct core_shared *)op);
 }
 
+static PyObject *rlock_locked(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	int rc = core_shared_check(self);
+
+	(void)unused;
+	return rc ? core_raise(rc) : PyBool_FromLong(ft_rlock_held(self->block));
+}
+
 static PyObject *rlock_enter(PyObject *op, PyObject *unused)
 {
 	(void)unused;
@@ -224,6 +233,8 @@ static PyMethodDef rlock_methods[] = {
 	  "release($self, /)\n--\n\n"
 	  "Undoes one acquire; the last one frees the lock.  Raises AssertionError, between\n"
 	  "threads RuntimeError, if the calling thread does not hold it." },
+	{ "locked", rlock_locked, METH_NOARGS,
+	  "locked($self, /)\n--\n\nTrue if somebody holds the lock now." },
 	{ "__enter__", rlock_enter, METH_NOARGS,
 	  "__enter__($self, /)\n--\n\nTakes the lock, waiting for ever; returns True." },
 	{ "__exit__", CORE_EXIT(rlock_exit),

@@ -156,6 +156,15 @@ static PyObject *semaphore_get_value(PyObject *op, PyObject *unused)
 	return rc ? core_raise(rc) : PyLong_FromUnsignedLong(ft_semaphore_value(self->block));
 }
 
+static PyObject *semaphore_locked(PyObject *op, PyObject *unused)
+{
+	struct core_shared *self = (struct core_shared *)op;
+	int rc = core_shared_check(self);
+
+	(void)unused;
+	return rc ? core_raise(rc) : PyBool_FromLong(!ft_semaphore_value(self->block));
+}
+
 static PyObject *semaphore_enter(PyObject *op, PyObject *unused)
 {
 	(void)unused;
@@ -225,6 +234,8 @@ static PyObject *bounded_reduce(PyObject *op, PyObject *unused)
 	  "and gives none, if there would be more units than there may be." }, \
 	{ "get_value", semaphore_get_value, METH_NOARGS, \
 	  "get_value($self, /)\n--\n\nThe free units at some moment during the call." }, \
+	{ "locked", semaphore_locked, METH_NOARGS, \
+	  "locked($self, /)\n--\n\nTrue if no unit is free now." }, \
 	{ "__enter__", semaphore_enter, METH_NOARGS, \
 	  "__enter__($self, /)\n--\n\nTakes a unit, waiting for ever; returns True." }, \
 	{ "__exit__", CORE_EXIT(semaphore_exit), \

@@ -6,7 +6,7 @@ import time
 import weakref
 from concurrent import futures
 
-from . import _base, _member, _pickling, _pool, _spawner
+from . import _base, _buffer, _member, _pickling, _pool, _spawner
 from ._future import Future
 
 __all__ = ["WorkerPoolExecutor"]
@@ -68,6 +68,9 @@ class WorkerPoolExecutor(futures.Executor):
     Workers start with the first `submit`.  A worker that dies takes only the
     call with it that it was running: that future raises `WorkerDiedError`
     (a BrokenProcessPool), another worker takes the seat.
+
+    `terminate_workers` and `kill_workers` are those of 3.14's
+    ProcessPoolExecutor, on every Python; executors on threads have none.
     """
 
     def __init__(self, max_workers=None, initializer=None, initargs=(), **kwargs):
@@ -106,16 +109,22 @@ class WorkerPoolExecutor(futures.Executor):
         """
         return (self._core or self._open()).future(Future, fn, args, kwargs)
 
-    def map(self, fn, *iterables, timeout=None, chunksize=1):
+    def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
         """An iterator like ``map(fn, *iterables)``, computed by the workers.
 
         `chunksize` items travel as one task.  Raises TimeoutError from the
         iterator if a result is not there `timeout` seconds after this call.
+
+        All of the iterables is read at once, or with `buffersize` as much as
+        makes so many tasks ahead of the results that have been asked for.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
+        _buffer.check(buffersize)
         deadline = None if timeout is None else timeout + time.monotonic()
         _pickling.check(fn=fn)
+        if buffersize is not None:
+            return _buffer.results(self, fn, iterables, chunksize, buffersize, deadline)
         core = self._core or self._open()
         items = zip(*iterables)
         if chunksize == 1:
@@ -123,6 +132,19 @@ class WorkerPoolExecutor(futures.Executor):
         chunks = _pool._chunked(items, chunksize)
         pending = [core.future_each(Future, fn, chunk) for chunk in chunks]
         return _flat(_results(pending, deadline))
+
+    def terminate_workers(self):
+        """Shut down at once: cancel every call, and send SIGTERM to the workers."""
+        self._stop(_pool._GRACE)
+
+    def kill_workers(self):
+        """Shut down at once: cancel every call, and send SIGKILL to the workers."""
+        self._stop(0)
+
+    def _stop(self, grace):
+        self.shutdown(wait=False, cancel_futures=True)
+        if self._engine is not None:
+            self._engine.core.terminate(grace)
 
     def shutdown(self, wait=True, cancel_futures=False):
         """Take no more calls, and free the workers once all are done.

@@ -7,7 +7,7 @@ import time
 import weakref
 from concurrent import futures
 
-from . import _base, _core, _pickling, _thread_member
+from . import _base, _buffer, _core, _pickling, _thread_member
 from ._future import Future
 from ._thread_pool import feed
 
@@ -90,16 +90,22 @@ class WorkerPoolExecutor(futures.Executor):
                 raise _refusal() from None
             raise
 
-    def map(self, fn, *iterables, timeout=None, chunksize=1):
+    def map(self, fn, *iterables, timeout=None, chunksize=1, buffersize=None):
         """An iterator like ``map(fn, *iterables)``, computed by the workers.
 
         A worker takes `chunksize` items at a time.  Raises TimeoutError from
         the iterator if a result is not there `timeout` seconds after this call.
+
+        All of the iterables is read at once, or with `buffersize` as much as
+        makes so many tasks ahead of the results that have been asked for.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
+        _buffer.check(buffersize)
         deadline = None if timeout is None else timeout + time.monotonic()
         _pickling.check(fn=fn)
+        if buffersize is not None:
+            return _buffer.results(self, fn, iterables, chunksize, buffersize, deadline)
         items = list(zip(*iterables))
         if not self._open:
             self._ensure_open()

@@ -17,6 +17,9 @@ DEVIATIONS = {
     "test_cpython_queues": {
         "QueueTest.test_shrinking_queue": "processes: maxsize can't be changed",
     },
+    "test_cpython_threads": {
+        "RLockTests.test_repr_count": "3.14+ threads: only its owner is told how often it has it",
+    },
     "test_cpython_executors": {
         "ThreadPoolExecutorTest.test_default_workers": "threads: as many as there are CPUs",
         "ExecutorDeadlockTest.test_e*_unpickle*": (
@@ -45,7 +48,8 @@ ASKED_FOR = {
 AS_MULTIPROCESSING = {
     "test_cpython_threads": {
         "[!Ba]*.test_repr": "processes: a repr with other words in it",
-        "BoundedSemaphoreTests.test_repr": "processes: a repr with other words in it",
+        "RLockTests.test_repr_count": "3.14+ processes: a repr with other words in it",
+        "BoundedSemaphoreTests.test_repr": "3.11+ processes: a repr with other words in it",
         "*.test_locked_repr": "processes: a repr with other words in it",
         "*LockTests.test_timeout": "processes: a negative timeout is no wait",
         "*SemaphoreTests.test_acquire_timeout": "processes: a timeout without blocking is ignored",
@@ -71,7 +75,7 @@ NOT_OURS = {
         "*PoolExecutorTest.test_idle_*_reuse*": "looks at the list of its workers",
         "*PoolExecutorTest.test_killed_child": "processes: looks at the list of its workers",
         "*PoolExecutorTest.test_max_tasks_per_child*": (
-            "processes: looks at the list of its workers"
+            "3.11+ processes: looks at the list of its workers"
         ),
         "*PoolExecutorTest.test_max_workers_too_large": "processes: for another system",
         "*PoolExecutorTest.test_python_finalization_error": "3.12+ processes: replaces its threads",
@@ -111,6 +115,7 @@ NOT_OURS = {
         "TestProcess.test_set_executable": "threads: they have no executable",
         "TestProcess.test_kill": "threads: nothing can kill a thread",
         "TestProcess.test_terminate": "threads: nothing can terminate a thread",
+        "TestProcess.test_interrupt*": "3.14+ threads: nothing can interrupt a thread",
         "TestProcess.test_parent_process": (
             "processes: waits minutes for a worker that outlives its parent: ours die with it"
         ),

@@ -83,6 +83,7 @@ class ConditionTest(WorkerTestCase):
                 self.assertFalse(condition.wait(0))
             self.assertTrue(condition.acquire(False))
             self.assertIsNone(condition.release())
+            self.assertIs(condition.locked(), False)
         foreign = [threading.Lock(), threading.RLock(), multiprocessing.Lock(), Semaphore(), 0]
         for lock in foreign:
             with self.assertRaisesRegex(TypeError, "must be a freethreading Lock or RLock, not"):
@@ -94,6 +95,7 @@ class ConditionTest(WorkerTestCase):
         condition, other = Condition(lock), Condition(lock=lock)
         with condition:
             self.assertTrue(lock.locked())
+            self.assertIs(other.locked(), True)
             self.assertFalse(other.acquire(blocking=False))
             self.assertFalse(other.acquire(timeout=0.01))
         with lock:

@@ -4,6 +4,7 @@
 import asyncio
 import concurrent.futures as futures
 import gc
+import itertools
 import os
 import pickle
 import signal
@@ -13,8 +14,8 @@ import unittest
 import weakref
 
 import freethreading
-from freethreading import Event, WorkerDiedError, WorkerPoolExecutor
-from support import LIMIT, TestCase, Thread, eventually
+from freethreading import Event, Queue, WorkerDiedError, WorkerPoolExecutor
+from support import LIMIT, TestCase, Thread, eventually, gone
 
 
 def square(x):
@@ -63,6 +64,11 @@ def die_once(queue, text):
 def wait_for(event):
     event.wait()
     return "done"
+
+
+def report_and_wait(queue, event):
+    queue.put(os.getpid())
+    event.wait()
 
 
 def bad_initializer():
@@ -164,6 +170,39 @@ class ExecutorTest(ExecutorTestCase):
             next(results)
         event.set()
 
+    def test_map_reads_a_bounded_way_ahead(self):
+        executor, numbers = self.executor(2), itertools.count()
+        results = executor.map(square, numbers, buffersize=3)
+        self.assertEqual([next(results) for _ in range(5)], [0, 1, 4, 9, 16])
+        self.assertEqual(next(numbers), 8)
+        results.close()
+        for size in (1, 2, 9):
+            results = executor.map(add, range(10), range(10), chunksize=4, buffersize=size)
+            self.assertEqual(list(results), list(range(0, 20, 2)))
+        self.assertEqual(list(executor.map(square, buffersize=1)), [])
+        results = executor.map(square, range(9), buffersize=2)
+        self.assertEqual(next(results), 0)
+        executor.shutdown()
+        with self.assertRaisesRegex(RuntimeError, "after shutdown"):
+            next(results)
+
+    def test_map_checks_how_far_it_reads_ahead(self):
+        for size, error in (("2", TypeError), (2.0, TypeError), (0, ValueError)):
+            with self.assertRaisesRegex(error, "^buffersize must be "):
+                self.executor(1).map(square, range(3), buffersize=size)
+
+    def test_map_keeps_the_executor_while_there_is_more_to_read(self):
+        results = WorkerPoolExecutor(2).map(square, range(20), buffersize=2)
+        gc.collect()
+        self.assertEqual(list(results), [i * i for i in range(20)])
+
+    def test_map_timeout_of_a_bounded_way(self):
+        executor, event = self.executor(1), Event()
+        results = executor.map(wait_for, itertools.repeat(event), timeout=0.05, buffersize=2)
+        with self.assertRaises(futures.TimeoutError):
+            next(results)
+        event.set()
+
     def test_shutdown(self):
         executor = WorkerPoolExecutor(2)
         pending = [executor.submit(square, i) for i in range(100)]
@@ -236,6 +275,22 @@ class ProcessExecutorTest(ExecutorTestCase):
                 self.assertIn("a heavy one", str(error.__cause__))
                 self.assertIn(text, str(error.__cause__))
         self.assertEqual(executor.submit(square, 3).result(LIMIT), 9)
+
+    def test_workers_are_stopped(self):
+        for stop in ("terminate_workers", "kill_workers"):
+            executor, begun, never = self.executor(2), Queue(), Event()
+            pending = [executor.submit(report_and_wait, begun, never) for _ in range(9)]
+            pids = [begun.get(timeout=LIMIT) for _ in range(2)]
+            getattr(executor, stop)()
+            executor.shutdown()
+            for future in pending:
+                self.assertRaises(futures.CancelledError, future.result, LIMIT)
+            for pid in pids:
+                self.assertTrue(eventually(lambda: gone(pid)), stop)
+            with self.assertRaises(RuntimeError):
+                executor.submit(square, 1)
+            getattr(executor, stop)()
+        getattr(self.executor(1), stop)()
 
     def test_a_death_ends_one_future(self):
         executor = self.executor(2)

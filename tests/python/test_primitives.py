@@ -217,13 +217,15 @@ class RLockTest(WorkerTestCase):
         def other():
             found.append(lock.acquire(False))
             found.append(lock.acquire(timeout=0.01))
+            found.append(lock.locked())
             found.append(repr(lock))
             with self.assertRaisesRegex(AssertionError, self.message):
                 lock.release()
 
         with lock:
             Thread(other).done()
-        self.assertEqual(found, [False, False, "<RLock(SomeOtherThread, nonzero)>"])
+        self.assertEqual(found, [False, False, True, "<RLock(SomeOtherThread, nonzero)>"])
+        self.assertIs(lock.locked(), False)
 
     def test_another_process(self):
         lock, queue = RLock(), Queue()
@@ -303,12 +305,12 @@ class SemaphoreTest(WorkerTestCase):
         self.assertIs(semaphore.acquire(), True)
         with semaphore as taken:
             self.assertIs(taken, True)
-            self.assertEqual(semaphore.get_value(), 0)
+            self.assertEqual((semaphore.get_value(), semaphore.locked()), (0, True))
             for arguments in ((False,), (True, 0), (True, -1), (True, 0.01), (False, 5)):
                 self.assertIs(semaphore.acquire(*arguments), False)
         self.assertIsNone(semaphore.release())
         self.assertIsNone(semaphore.release())
-        self.assertEqual(semaphore.get_value(), 3)
+        self.assertEqual((semaphore.get_value(), semaphore.locked()), (3, False))
 
     def test_default_is_one(self):
         for kind in (Semaphore, BoundedSemaphore):

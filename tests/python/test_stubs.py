@@ -149,6 +149,15 @@ class StubTest(TestCase):
                     if name[0] != "_" and is_ours(name, kind) and name != "pid":
                         self.assertTrue(getattr(kind, name).__doc__, f"{node.name}.{name}")
 
+    def test_the_oldest_python_can_parse_it(self):
+        """What runs the tests may know more than Python 3.10 does."""
+        folder = os.path.dirname(freethreading.__file__)
+        names = [name for name in os.listdir(folder) if name.endswith((".py", ".pyi"))]
+        self.assertIn("__init__.pyi", names)
+        for name in names:
+            with self.subTest(name), open(os.path.join(folder, name)) as file:
+                ast.parse(file.read(), feature_version=(3, 10))
+
     def test_arguments_by_position_and_by_name(self):
         """As the API text writes them."""
         for package in self.packages():

@@ -280,9 +280,11 @@ class WordsTest(TestCase):
             lock.release()
         with lock, lock:
             self.assertIn("<locked freethreading.RLock object count=2 ", repr(lock))
+            self.assertIs(elsewhere(lock.locked), True)
             self.assertFalse(elsewhere(lambda: lock.acquire(False)))
             error = elsewhere(lock.release)
             self.assertEqual(repr(error), "RuntimeError('cannot release un-acquired lock')")
+        self.assertIs(lock.locked(), False)
 
     def test_what_threading_asks_of_a_lock(self):
         lock = threads.RLock()
