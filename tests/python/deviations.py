@@ -10,6 +10,9 @@ no test.
 #: What is meant to be different.  These tests run, and must fail.
 DEVIATIONS = {
     "test_cpython_primitives": {
+        "TestLock.test_repr_rlock": (
+            "3.14+ processes: a lock of a thread that has ended is free, and says so"
+        ),
         "TestQueue.test_queue_feeder_donot_stop_onexc": (
             "processes: there is no feeder thread: put() itself raises what pickle raises"
         ),
@@ -18,6 +21,9 @@ DEVIATIONS = {
         "QueueTest.test_shrinking_queue": "processes: maxsize can't be changed",
     },
     "test_cpython_threads": {
+        "RLockTests.test_locked_with_2threads": (
+            "3.14+ processes: a lock of a thread that has ended is free"
+        ),
         "RLockTests.test_repr_count": "3.14+ threads: only its owner is told how often it has it",
     },
     "test_cpython_executors": {
@@ -77,6 +83,14 @@ NOT_OURS = {
         "*PoolExecutorTest.test_max_tasks_per_child*": (
             "3.11+ processes: looks at the list of its workers"
         ),
+        "*PoolExecutorTest.test_terminate_workers": "3.14+ processes: replaces a private method",
+        "*PoolExecutorTest.test_kill_workers": "3.14+ processes: replaces a private method",
+        "*PoolExecutorTest.test_force_shutdown_workers": (
+            "3.14+ processes: looks at the list of its workers"
+        ),
+        "*PoolExecutorTest.test_force_shutdown_workers_[ins]*": (
+            "3.14+ processes: calls a private method, or looks at the list of its workers"
+        ),
         "*PoolExecutorTest.test_max_workers_too_large": "processes: for another system",
         "*PoolExecutorTest.test_python_finalization_error": "3.12+ processes: replaces its threads",
         "*PoolShutdownTest.test_*_terminate": "looks at the list of its workers",
@@ -84,6 +98,9 @@ NOT_OURS = {
         "*PoolShutdownTest.test_del_shutdown": "looks at the list of its workers",
         "*PoolShutdownTest.test_shutdown_no_wait": "looks at the list of its workers",
         "*PoolShutdownTest.test_*interpreter_shutdown": "imports it from concurrent.futures",
+        "*PoolShutdownTest.test_shutdown_gh_132969_case_*": (
+            "3.14+ processes: imports it from concurrent.futures"
+        ),
         "*PoolShutdownTest.test_hang_gh83386": "imports it from concurrent.futures",
         "*PoolShutdownTest.test_cancel_futures": "takes a call for begun without waiting for it",
     },
