@@ -94,8 +94,9 @@ class Thread(threading.Thread):
 
 
 class Alarm:
-    """Runs `handler` in the main thread a moment from now, and again, until the
-    block ends: a signal that comes before the wait must not be the only one."""
+    """Runs `handler` in the main thread a moment from now, and again, until it
+    raises or the block ends: a signal that comes before the wait must not be the
+    only one, and one that comes after it would raise in the way out."""
 
     def __init__(self, handler):
         self.handler = handler
@@ -103,7 +104,11 @@ class Alarm:
 
     def _call(self, signo, frame):
         self.count += 1
-        self.handler()
+        try:
+            self.handler()
+        except BaseException:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise
 
     def __enter__(self):
         self.before = signal.signal(signal.SIGALRM, self._call)
