@@ -14,17 +14,10 @@ struct core_queue {
 	_Atomic int used;   /* something was put through this object */
 };
 
-static int queue_destroy(void *block)
-{
-	return ft_queue_destroy(block);
-}
-
 const struct core_kind core_queue_kind = {
 	.name = "Queue",
 	.size = sizeof(struct ft_queue),
 	.type = offsetof(struct core_types, queue),
-	.flags = FT_BLOCK_QUEUE,
-	.destroy = queue_destroy,
 };
 
 static int queue_init(void *block, uint32_t flags, void *ctx)

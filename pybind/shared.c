@@ -43,8 +43,7 @@ static void let_go(const struct core_shared *self)
 		ft_block_drop(self->block);
 		return;
 	}
-	if (self->kind->destroy)
-		self->kind->destroy(self->block);
+	/* With what is in it, if it is a queue. */
 	ft_block_free(self->block);
 }
 
@@ -92,7 +91,7 @@ static int share(struct core_shared *self)
 		return 0;
 	CORE_BEGIN_CRITICAL((PyObject *)self);
 	if (!atomic_load(&self->shared))
-		rc = ft_block_share(self->block, self->kind->flags);
+		rc = ft_block_share(self->block);
 	if (!rc)
 		atomic_store(&self->shared, 1);
 	CORE_END_CRITICAL();

@@ -50,9 +50,6 @@ struct core_kind {
 	size_t size;   /* of the library's struct */
 	size_t inside; /* where that lies in an object for threads */
 	size_t type;   /* offset of the type in struct core_types */
-	uint32_t flags; /* for ft_block_share */
-	int (*destroy)(void *block); /* before a block is freed that was never shared;
-				      * may be NULL */
 	/* Gives a new copy what came with the handle (NULL: nothing).  0 or -1;
 	 * may be NULL where nothing comes. */
 	int (*complete)(PyObject *op, PyObject *extra);

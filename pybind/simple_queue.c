@@ -13,17 +13,10 @@ struct core_simple_queue {
 	_Atomic int closed; /* by close() on this object: other users go on */
 };
 
-static int simple_queue_destroy(void *block)
-{
-	return ft_simple_queue_destroy(block);
-}
-
 const struct core_kind core_simple_queue_kind = {
 	.name = "SimpleQueue",
 	.size = sizeof(struct ft_simple_queue),
 	.type = offsetof(struct core_types, simple_queue),
-	.flags = FT_BLOCK_QUEUE,
-	.destroy = simple_queue_destroy,
 };
 
 static int simple_queue_init(void *block, uint32_t flags, void *ctx)

@@ -18,6 +18,9 @@
  * the program, and is refused (-ESTALE) once that block was freed, even if its
  * memory is in use again.
  *
+ * With a block that begins with an FT_SHARED queue, or is one, go the queue's
+ * items: whoever frees the block, or dies with it, or drops it last.
+ *
  * All functions are thread-safe.  None is async-signal-safe.  In a child of a
  * plain fork() they return -ECHILD: such a child shares the arena's memory but
  * is no part of the program (see ft_fork in freethreading(7)).
@@ -75,13 +78,11 @@ FT_API uint64_t ft_block_handle(const void *block);
 /* The block behind a handle.  0, -EINVAL (never was one), -ESTALE (freed). */
 FT_API int ft_block_at(uint64_t handle, void **block);
 
-#define FT_BLOCK_QUEUE 1u /* an ft_queue or ft_simple_queue is in it */
-
 /* From now on the block is nobody's: it exists as long as a process holds it,
- * or a block that carries it exists.  The caller's process holds it once.  What
- * is in an FT_BLOCK_QUEUE is destroyed by whoever ends it.  Not for two threads
- * at once.  0, -EINVAL, -EPERM (not the caller's own), -ENOMEM, -ECHILD. */
-FT_API int ft_block_share(void *block, uint32_t flags);
+ * or a block that carries it exists.  The caller's process holds it once.  Not
+ * for two threads at once.  0, -EINVAL, -EPERM (not the caller's own), -ENOMEM,
+ * -ECHILD. */
+FT_API int ft_block_share(void *block);
 
 /* The shared block behind a handle, which the caller's process holds from now on
  * (once more).  A process that dies holds nothing.  0, -ESTALE (nobody held it

@@ -165,10 +165,10 @@ int ft_block_free(void *payload)
 		return -EINVAL;
 	if (rc == 0)
 		rc = ft__cache(&cache);
-	if (rc == 0) {
-		ft__share_unload(block, cache->me);
+	if (rc == 0 && ft__share_unload(block, cache->me))
+		return 0;
+	if (rc == 0)
 		rc = disown(block, cache->me);
-	}
 	if (FT__UNLIKELY(rc != 0))
 		return rc;
 	put_back(cache, block, span);
@@ -306,7 +306,8 @@ int ft__block_release(uint64_t handle)
 
 	if (!names(handle, seen, ft__process()))
 		return -EPERM;
-	ft__share_unload(block, ft__process());
+	if (ft__share_unload(block, ft__process()))
+		return 0;
 	return ft__block_end(block, seen) ? 0 : -EPERM;
 }
 

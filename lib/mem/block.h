@@ -22,13 +22,14 @@
  *   TAKING(me)  -> OWNED(me)   after it is unlinked
  *   OWNED(me)   -> SHARED      several processes hold it from now on (share.h)
  *   SHARED      -> ENDING(me)  nobody holds it any more
+ *   OWNED(me)   -> ENDING(me)  free, of a block that a queue is in
  *   ENDING(me)  -> FREE        after what is in it was ended
  *   OWNED(me)   -> PAGE(me)    a page of who holds another block: before it is
  *                              linked there
  *   PAGE(me)    -> PAGE        after it is linked
  *   PAGE        -> FREE        by who ends that block
  *
- * After a death: OWNED(dead) -> FREE; GIVING(dead) and TAKING(dead) are shown
+ * After a death: OWNED(dead) -> FREE, or, if a queue is in it, ENDING(sweeper); GIVING(dead) and TAKING(dead) are shown
  * to the home, which knows under its lock whether it is linked: HELD or FREE;
  * ENDING(dead) is ended by the sweeper, and so is what only the dead had held;
  * PAGE(dead) is PAGE if it is linked, or FREE.
@@ -79,7 +80,7 @@ _Static_assert(sizeof(struct ft__block) == 32, "payloads stay 32-aligned");
 
 /* In `size`, above any size that a block can have. */
 #define FT__BLOCK_CARRIES (UINT64_C(1) << 63) /* share.h: holds stand behind the bytes */
-#define FT__BLOCK_QUEUED (UINT64_C(1) << 62)  /* SHARED: a queue is in it */
+#define FT__BLOCK_QUEUED (UINT64_C(1) << 62)  /* share.h: a queue is in it */
 #define FT__BLOCK_BYTES ((UINT64_C(1) << 62) - 1)
 static inline uint64_t ft__block_bytes(const struct ft__block *block)
 {

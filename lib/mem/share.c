@@ -235,10 +235,33 @@ static void free_pages(const struct ft__block *block, uint64_t handle)
 	}
 }
 
+/* An item of a queue whose list did not lead to it. */
+static void free_stray(void *ctx, struct ft__block *block, uint64_t room)
+{
+	/* Acquire: pairs with the step that put it there. */
+	uint64_t seen = ft__load64_acquire(&block->word);
+
+	(void)room;
+	if (FT__WORD_STATE(seen) == FT__BLOCK_HELD &&
+	    ft__load64_relaxed(&block->home) == *(const uint64_t *)ctx &&
+	    ft__cas64_seq_cst(&block->word, &seen,
+			      ft__word(FT__BLOCK_OWNED, ft__process(),
+				       FT__WORD_GENERATION(seen))))
+		ft_block_free(ft__block_payload(block));
+}
+
+static void end_queue(struct ft__block *block)
+{
+	uint64_t home = ft__offset(ft__block_payload(block));
+
+	if (ft__share_end_queue && ft__share_end_queue(ft__block_payload(block)) != 0)
+		ft__block_walk(free_stray, &home);
+}
+
 static void end_now(struct ft__block *block)
 {
-	if ((ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED) && ft__share_end_queue)
-		ft__share_end_queue(ft__block_payload(block));
+	if (ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED)
+		end_queue(block);
 	free_pages(block, ft__block_name(block));
 	ft__block_end(block, ft__load64_relaxed(&block->word));
 }
@@ -365,30 +388,14 @@ static bool is_mine(const struct ft__block *block, uint32_t me)
 	return FT__WORD_STATE(seen) == FT__BLOCK_OWNED && FT__WORD_OWNER(seen) == me;
 }
 
-int ft_block_share(void *payload, uint32_t flags)
+void ft__share_mark(void *queue, bool there)
 {
-	struct ft__block *block = ft__block_of(payload), *page;
-	uint32_t me = ft__process();
-	uint64_t seen, mark = flags & FT_BLOCK_QUEUE ? FT__BLOCK_QUEUED : 0;
+	struct ft__block *block = ft__block_of(queue);
+	uint64_t size = block ? ft__load64_relaxed(&block->size) : 0;
 
-	if (ft__arena.forked)
-		return -ECHILD;
-	if (!block || (flags & ~FT_BLOCK_QUEUE))
-		return -EINVAL;
-	if (!is_mine(block, me))
-		return -EPERM;
-	ft__share_unload(block, me);
-	page = page_new(ft__block_name(block), hold_of(me, 1), FEW);
-	if (!page)
-		return -ENOMEM;
-	ft__store64_relaxed(&block->link, ft__offset(page));
-	ft__store64_relaxed(&block->size, ft__block_bytes(block) | mark);
-	seen = ft__load64_relaxed(&block->word);
-	/* Seq_cst, so release: pairs with join(). */
-	ft__cas64_seq_cst(&block->word, &seen,
-			  ft__word(FT__BLOCK_SHARED, 0, FT__WORD_GENERATION(seen)));
-	page_linked(page);
-	return 0;
+	if (block && is_mine(block, ft__process()))
+		ft__store64_relaxed(&block->size, there ? size | FT__BLOCK_QUEUED
+							: size & ~FT__BLOCK_QUEUED);
 }
 
 /* ---- carrying ---- */
@@ -437,18 +444,38 @@ static void let_go(const uint64_t *handles, uint64_t count, uint64_t carrier)
 }
 
 /* The handles stand in shared pages: what is no shared block's is passed over. */
-void ft__share_unload_now(struct ft__block *block, uint32_t me)
+static void unload(struct ft__block *block, uint32_t me)
 {
 	uint64_t size = ft__load64_relaxed(&block->size), bytes = size & FT__BLOCK_BYTES;
-	uint64_t *cargo = is_mine(block, me) ? cargo_of(block, bytes, 0) : NULL;
+	bool carries = size & FT__BLOCK_CARRIES && is_mine(block, me);
+	uint64_t *cargo = carries ? cargo_of(block, bytes, 0) : NULL;
 
 	/* Read once: what was checked is what is walked. */
 	uint64_t count = cargo ? ft__load64_relaxed(&cargo[0]) : 0;
 
 	/* Of two frees at once only one lets go. */
-	if (cargo && ft__cas64_seq_cst(&block->size, &size, bytes) &&
+	if (cargo && ft__cas64_seq_cst(&block->size, &size, size & ~FT__BLOCK_CARRIES) &&
 	    cargo_of(block, bytes, count))
 		let_go(cargo + 1, count, ft__block_name(block));
+}
+
+static bool has_queue(const struct ft__block *block, uint64_t word, uint32_t owner)
+{
+	return FT__WORD_STATE(word) == FT__BLOCK_OWNED && FT__WORD_OWNER(word) == owner &&
+	       (ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED);
+}
+
+bool ft__share_unload_now(struct ft__block *block, uint32_t me)
+{
+	uint64_t seen;
+
+	unload(block, me);
+	seen = ft__load64_relaxed(&block->word);
+	/* Of two frees at once only one ends it. */
+	if (!has_queue(block, seen, me) || !ft__cas64_seq_cst(&block->word, &seen, ending(seen)))
+		return false;
+	end(block);
+	return true;
 }
 
 static int carry(struct ft__block *block, uint64_t *cargo, const uint64_t *handles, size_t count)
@@ -472,7 +499,7 @@ int ft_block_carry(void *payload, size_t size, const uint64_t *handles, size_t c
 {
 	struct ft__block *block = ft__block_of(payload);
 	uint32_t me = ft__process();
-	uint64_t *cargo;
+	uint64_t *cargo, marks;
 	int rc;
 
 	if (ft__arena.forked)
@@ -481,14 +508,43 @@ int ft_block_carry(void *payload, size_t size, const uint64_t *handles, size_t c
 		return -EINVAL;
 	if (!is_mine(block, me))
 		return -EPERM;
-	ft__share_unload(block, me);
+	unload(block, me);
 	cargo = cargo_of(block, size, count);
 	if (count && !cargo)
 		return -ENOSPC;
 	rc = count ? carry(block, cargo, handles, count) : 0;
-	if (rc == 0)
-		ft__store64_relaxed(&block->size, size | (count ? FT__BLOCK_CARRIES : 0));
-	return rc;
+	if (rc != 0)
+		return rc;
+	marks = ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED;
+	ft__store64_relaxed(&block->size, size | marks | (count ? FT__BLOCK_CARRIES : 0));
+	return 0;
+}
+
+/* ---- sharing ---- */
+
+int ft_block_share(void *payload)
+{
+	struct ft__block *block = ft__block_of(payload), *page;
+	uint32_t me = ft__process();
+	uint64_t seen;
+
+	if (ft__arena.forked)
+		return -ECHILD;
+	if (!block)
+		return -EINVAL;
+	if (!is_mine(block, me))
+		return -EPERM;
+	unload(block, me);
+	page = page_new(ft__block_name(block), hold_of(me, 1), FEW);
+	if (!page)
+		return -ENOMEM;
+	ft__store64_relaxed(&block->link, ft__offset(page));
+	seen = ft__load64_relaxed(&block->word);
+	/* Seq_cst, so release: pairs with join(). */
+	ft__cas64_seq_cst(&block->word, &seen,
+			  ft__word(FT__BLOCK_SHARED, 0, FT__WORD_GENERATION(seen)));
+	page_linked(page);
+	return 0;
 }
 
 /* ---- after a death ---- */
@@ -509,9 +565,14 @@ void ft__share_sweep(uint32_t dead)
 	ft__slot_each(dead, forget_join, &dead);
 }
 
-void ft__share_resume(struct ft__block *block, uint64_t seen)
+void ft__share_resume(struct ft__block *block, uint32_t dead)
 {
-	if (ft__cas64_seq_cst(&block->word, &seen, ending(seen)))
+	/* Acquire: pairs with the dead one's last step. */
+	uint64_t seen = ft__load64_acquire(&block->word);
+	bool begun = FT__WORD_STATE(seen) == FT__BLOCK_ENDING && FT__WORD_OWNER(seen) == dead;
+
+	if ((begun || has_queue(block, seen, dead)) &&
+	    ft__cas64_seq_cst(&block->word, &seen, ending(seen)))
 		end(block);
 }
 

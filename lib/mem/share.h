@@ -53,19 +53,26 @@ _Static_assert(FT__SLOTS * sizeof(struct ft__slot) > (FT__HOLDS_MOST + 1ull) << 
  * above, once. */
 extern int (*ft__share_end_queue)(void *payload);
 
-/* The caller's block is about to be freed: what it carries is let go. */
-void ft__share_unload_now(struct ft__block *block, uint32_t me);
-static inline void ft__share_unload(struct ft__block *block, uint32_t me)
+/* A queue is in the caller's block from now on, or is there no more.  Does nothing
+ * for a queue that is not all that the block begins with. */
+void ft__share_mark(void *queue, bool there);
+
+/* The caller's block is about to be freed: what it carries is let go, and a queue
+ * in it ended.  True: the block is free by now. */
+bool ft__share_unload_now(struct ft__block *block, uint32_t me);
+static inline bool ft__share_unload(struct ft__block *block, uint32_t me)
 {
-	if (FT__UNLIKELY(ft__load64_relaxed(&block->size) & FT__BLOCK_CARRIES))
-		ft__share_unload_now(block, me);
+	uint64_t marks = FT__BLOCK_CARRIES | FT__BLOCK_QUEUED;
+
+	return FT__UNLIKELY(ft__load64_relaxed(&block->size) & marks) &&
+	       ft__share_unload_now(block, me);
 }
 
-/* For the sweeper of the dead process: before it looks at any block; at an
- * ENDING(dead); at a SHARED block or a PAGE, after the blocks that the dead owned
- * are free. */
+/* For the sweeper of the dead process: before it looks at any block; at what was
+ * ENDING(dead), or OWNED(dead) with a queue, after the other blocks that the dead
+ * owned are free; at a SHARED block or a PAGE, after these. */
 void ft__share_sweep(uint32_t dead);
-void ft__share_resume(struct ft__block *block, uint64_t seen);
+void ft__share_resume(struct ft__block *block, uint32_t dead);
 void ft__share_settle(struct ft__block *block, uint32_t dead);
 
 /* For tests and checks: how many holds stand in its pages. */

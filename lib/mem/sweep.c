@@ -71,7 +71,13 @@ struct sweeping {
 	ft__block_linked *linked;
 	uint64_t freed;
 	bool shares; /* there are SHARED blocks, or PAGEs */
+	bool ends;   /* there is what the dead has to end, or was ending */
 };
+
+static bool has_queue(const struct ft__block *block, uint32_t state)
+{
+	return state == FT__BLOCK_OWNED && ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED;
+}
 
 /* What the table in block.h says happens after a death.  True: it is free. */
 static bool settle(struct sweeping *sweeping, struct ft__block *block)
@@ -88,9 +94,8 @@ static bool settle(struct sweeping *sweeping, struct ft__block *block)
 	}
 	if (FT__WORD_OWNER(seen) != sweeping->dead)
 		return false;
-	if (state == FT__BLOCK_ENDING) {
-		ft__share_resume(block, seen);
-		sweeping->shares = true; /* it may have lost pages */
+	if (state == FT__BLOCK_ENDING || has_queue(block, state)) {
+		sweeping->ends = true;
 		return false;
 	}
 	if ((state == FT__BLOCK_GIVING || state == FT__BLOCK_TAKING) && sweeping->linked &&
@@ -115,6 +120,12 @@ static void sweep_class(struct sweeping *sweeping, uint64_t index, uint32_t clas
 	/* The dead may have been the only one who knew. */
 	if (room)
 		ft__hint_set(class, index);
+}
+
+static void settle_end(void *ctx, struct ft__block *block, uint64_t room)
+{
+	(void)room;
+	ft__share_resume(block, ((struct sweeping *)ctx)->dead);
 }
 
 static void settle_share(void *ctx, struct ft__block *block, uint64_t room)
@@ -144,8 +155,11 @@ uint64_t ft__block_sweep(uint32_t dead, ft__block_linked *linked)
 		else if (FT__WORD_STATE(word) == FT__SPAN_RUN && settle(&sweeping, block_in(i, 0)))
 			ft__span_unrun(i, word, sweeping.me);
 	}
-	/* What was carried by a block that is free now is let go here, too. */
-	if (sweeping.shares)
+	if (sweeping.ends)
+		ft__block_walk(settle_end, &sweeping);
+	/* What was carried by a block that is free now is let go here, too, and what
+	 * lost its block is freed: pages of one whose end was cut short. */
+	if (sweeping.shares || sweeping.ends)
 		ft__block_walk(settle_share, &sweeping);
 	ft__span_sweep(dead);
 	return sweeping.freed;

@@ -286,6 +286,8 @@ int ft_queue_init(struct ft_queue *queue, uint64_t maxsize, uint32_t flags)
 		return -EINVAL;
 	*queue = (struct ft_queue){ .flags = flags, .maxsize = maxsize };
 	ft_lock_init(&queue->lock, flags & FT_SHARED);
+	if (shared(queue))
+		ft__share_mark(queue, true);
 	/* Release: who finds the mark finds the rest. */
 	ft__store64_release(&queue->mark, FT_QUEUE_MARK);
 	return 0;
@@ -308,6 +310,8 @@ int ft_queue_destroy(struct ft_queue *queue)
 	if (ft__load64_relaxed(&queue->size))
 		return -EBUSY;
 	ft__store64_release(&queue->mark, 0);
+	if (shared(queue))
+		ft__share_mark(queue, false);
 	return 0;
 }
 

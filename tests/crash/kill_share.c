@@ -109,16 +109,24 @@ static void *get_shared(void)
 {
 	void *p = get(16);
 
-	REQUIRE(ft_block_share(p, 0) == 0);
+	REQUIRE(ft_block_share(p) == 0);
 	return p;
 }
 
-static struct ft_queue *get_queue(void)
+/* Known to its maker only. */
+static struct ft_queue *get_own_queue(void)
 {
 	struct ft_queue *queue = get(sizeof(*queue));
 
 	REQUIRE(ft_queue_init(queue, 0, FT_SHARED) == 0);
-	REQUIRE(ft_block_share(queue, FT_BLOCK_QUEUE) == 0);
+	return queue;
+}
+
+static struct ft_queue *get_queue(void)
+{
+	struct ft_queue *queue = get_own_queue();
+
+	REQUIRE(ft_block_share(queue) == 0);
 	return queue;
 }
 
@@ -265,12 +273,32 @@ static int end_nested(void)
 	return 0;
 }
 
+/* Queues that nobody else hears of: what is in them goes with them. */
+static int have_own_queues(void)
+{
+	struct ft_queue *freed = get_own_queue(), *shared = get_own_queue();
+	struct ft_queue *left = get_own_queue();
+	void *p = get_shared();
+
+	put(freed, ft_block_handle(p));
+	put(shared, ft_block_handle(p));
+	put(left, ft_block_handle(p));
+	put(left, ft_block_handle(p));
+	drop(p);
+	REQUIRE(ft_block_free(freed) == 0);
+	REQUIRE(ft_block_share(shared) == 0);
+	put(left, ft_block_handle(shared));
+	drop(shared);
+	return 0;
+}
+
 /* One that dies with everything in its hands that there is. */
 static int leave_a_mess(void *unused)
 {
 	struct ft_queue *queue = get_queue();
 
 	(void)unused;
+	have_own_queues();
 	get_shared();
 	put(queue, ft_block_handle(get_shared()));
 	get_carrier(ft_block_handle(queue));
@@ -302,6 +330,7 @@ static struct scenario scenarios[] = {
 	{ .name = "take an item", have_item, take_item, drop_queue, 0 },
 	{ .name = "put an item", have_queue, put_item, drop_queue, 0 },
 	{ .name = "end nested queues", .act = end_nested },
+	{ .name = "own queues", .act = have_own_queues },
 	{ .name = "sweep", have_a_mess, sweep, drop_ours, 0 },
 };
 

@@ -127,6 +127,19 @@ def hold_and_wait(queue, gate, ready):
     gate.wait()
 
 
+def fill_own_queues_and_wait(queue, ready, gate):
+    """Queues that are never pickled: nobody else can know of what is in them."""
+    own = [Queue(), SimpleQueue(), Queue()]
+    for one in own:
+        for _ in range(10):
+            one.put((queue, make_all(), b"x" * 100_000))
+    inner = Queue()
+    inner.put(make_all())
+    own[0].put(inner)
+    ready.set()
+    gate.wait()
+
+
 def use_until_none(queue, answers):
     count = 0
     for lock, event in iter(queue.get, None):
@@ -362,6 +375,16 @@ class DeathTest(LifetimeCase):
         worker.kill()
         worker.join(LIMIT)
         del queue, gate, worker
+        self.doCleanups()
+        self.assertNothingLeft()
+
+    def test_the_only_owner_of_queues_is_killed(self):
+        queue, ready, gate = Queue(), Event(), Event()
+        worker = self.start(fill_own_queues_and_wait, queue, ready, gate)
+        self.assertTrue(ready.wait(LIMIT))
+        worker.kill()
+        worker.join(LIMIT)
+        del queue, ready, gate, worker
         self.doCleanups()
         self.assertNothingLeft()
 

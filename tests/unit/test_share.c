@@ -35,7 +35,7 @@ static void *get_shared(void)
 {
 	void *p = get(16);
 
-	assert_int_equal(ft_block_share(p, 0), 0);
+	assert_int_equal(ft_block_share(p), 0);
 	return p;
 }
 
@@ -67,7 +67,7 @@ static void words(void **state)
 	uint64_t handle = ft_block_handle(p);
 
 	(void)state;
-	assert_int_equal(ft_block_share(p, 0), 0);
+	assert_int_equal(ft_block_share(p), 0);
 	assert_int_equal(FT__WORD_STATE(header(p)->word), FT__BLOCK_SHARED);
 	assert_int_equal(joins(p), 0);
 	assert_int_equal(hold_at(p, 0), UINT64_C(1) << 30 | me);
@@ -98,9 +98,8 @@ static void refusals(void **state)
 	char outside[64];
 
 	(void)state;
-	assert_int_equal(ft_block_share(NULL, 0), -EINVAL);
-	assert_int_equal(ft_block_share(outside, 0), -EINVAL);
-	assert_int_equal(ft_block_share(p, 2), -EINVAL);
+	assert_int_equal(ft_block_share(NULL), -EINVAL);
+	assert_int_equal(ft_block_share(outside), -EINVAL);
 	assert_int_equal(ft_block_hold(handle, NULL), -EINVAL);
 	assert_int_equal(ft_block_hold(nobody, &q), -EINVAL);
 	assert_int_equal(ft_block_hold(handle, &q), -EPERM);
@@ -111,8 +110,8 @@ static void refusals(void **state)
 	assert_int_equal(ft_block_carry(p, 17, NULL, 0), -EINVAL);
 	assert_int_equal(ft_block_carry(p, 0, NULL, 1), -EINVAL);
 	assert_int_equal(ft_block_carry(p, 1, &handle, 1), -EPERM);
-	assert_int_equal(ft_block_share(p, 0), 0);
-	assert_int_equal(ft_block_share(p, 0), -EPERM);
+	assert_int_equal(ft_block_share(p), 0);
+	assert_int_equal(ft_block_share(p), -EPERM);
 	assert_int_equal(ft_block_free(p), -EPERM);
 	assert_int_equal(ft_block_carry(p, 1, NULL, 0), -EPERM);
 	assert_int_equal(ft_block_drop(p), 0);
@@ -226,13 +225,71 @@ static void many_times(void **state)
 	assert_true(is_gone(handle));
 }
 
-static struct ft_queue *get_queue(void)
+static struct ft_queue *get_own_queue(void)
 {
 	struct ft_queue *queue = get(sizeof(*queue));
 
 	assert_int_equal(ft_queue_init(queue, 0, FT_SHARED), 0);
-	assert_int_equal(ft_block_share(queue, FT_BLOCK_QUEUE), 0);
 	return queue;
+}
+
+static struct ft_queue *get_queue(void)
+{
+	struct ft_queue *queue = get_own_queue();
+
+	assert_int_equal(ft_block_share(queue), 0);
+	return queue;
+}
+
+static void put_carrier(struct ft_queue *queue, uint64_t handle)
+{
+	assert_int_equal(ft_queue_put_block(queue, get_carrier(handle), FT_NOW), 0);
+}
+
+/* A queue that nobody destroyed goes with its block. */
+static void a_block_with_a_queue(void **state)
+{
+	uint32_t before = blocks_now();
+	struct ft_queue *queue = get_own_queue();
+	void *p = get_shared();
+	uint64_t handle = ft_block_handle(p);
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		put_carrier(queue, handle);
+	assert_int_equal(ft_block_drop(p), 0);
+	assert_int_equal(ft_block_free(queue), 0);
+	assert_true(is_gone(handle));
+	assert_int_equal(blocks_now(), before);
+
+	/* One that was destroyed leaves a block like any other. */
+	queue = get_own_queue();
+	assert_int_equal(ft_queue_destroy(queue), 0);
+	assert_int_equal(header(queue)->size, sizeof(*queue));
+	assert_int_equal(ft_block_free(queue), 0);
+	assert_int_equal(blocks_now(), before);
+}
+
+/* What no link leads to any more is found. */
+static void a_queue_with_a_broken_list(void **state)
+{
+	uint32_t before = blocks_now();
+	struct ft_queue *queue = get_queue(), *other = get_queue();
+	void *p = get_shared();
+	uint64_t handle = ft_block_handle(p);
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		put_carrier(queue, handle);
+	put_carrier(other, handle);
+	queue->head = 12345;
+	assert_int_equal(ft_block_drop(queue), 0);
+	assert_int_equal(ft__share_holds(header(p)), 2);
+	assert_int_equal(ft_queue_size(other), 1);
+	assert_int_equal(ft_block_drop(other), 0);
+	assert_int_equal(ft_block_drop(p), 0);
+	assert_int_equal(blocks_now(), before);
+	clean();
 }
 
 /* The end of a queue is that of what is in it; however deep. */
@@ -245,9 +302,7 @@ static void queues_in_queues(void **state)
 	for (int i = 0; i < 100000; i++) {
 		struct ft_queue *next = get_queue();
 
-		assert_int_equal(ft_queue_put_block(
-					 next, get_carrier(ft_block_handle(outer)), FT_NOW),
-				 0);
+		put_carrier(next, ft_block_handle(outer));
 		assert_int_equal(ft_block_drop(outer), 0);
 		outer = next;
 	}
@@ -272,7 +327,7 @@ static int make_and_put(void *unused)
 
 	(void)unused;
 	REQUIRE(ft_block_hold(stage->queue, (void **)&queue) == 0);
-	REQUIRE(ft_block_alloc(16, &p) == 0 && ft_block_share(p, 0) == 0);
+	REQUIRE(ft_block_alloc(16, &p) == 0 && ft_block_share(p) == 0);
 	handle = ft_block_handle(p);
 	REQUIRE(ft_block_alloc(64, &carrier) == 0);
 	REQUIRE(ft_block_carry(carrier, 8, &handle, 1) == 0);
@@ -348,7 +403,7 @@ static int use_in_fork(void *p)
 
 	REQUIRE(ft_block_hold(handle, &q) == -ECHILD);
 	REQUIRE(ft_block_drop(p) == -ECHILD);
-	REQUIRE(ft_block_share(p, 0) == -ECHILD);
+	REQUIRE(ft_block_share(p) == -ECHILD);
 	REQUIRE(ft_block_carry(p, 1, NULL, 0) == -ECHILD);
 	return 0;
 }
@@ -399,7 +454,7 @@ static void races(void **state)
 		uint64_t handle = ft_block_handle(p);
 
 		memcpy(p, &handle, sizeof(handle));
-		assert_int_equal(ft_block_share(p, 0), 0);
+		assert_int_equal(ft_block_share(p), 0);
 		ft__store64_seq_cst(&stage->block, handle);
 		if (made++ % 4 == 0)
 			sched_yield();
@@ -424,6 +479,8 @@ int main(void)
 		cmocka_unit_test(a_carrier_holds),
 		cmocka_unit_test(many_holders),
 		cmocka_unit_test(many_times),
+		cmocka_unit_test(a_block_with_a_queue),
+		cmocka_unit_test(a_queue_with_a_broken_list),
 		cmocka_unit_test(queues_in_queues),
 		cmocka_unit_test(the_maker_dies),
 		cmocka_unit_test(the_holder_dies),
