@@ -9,18 +9,12 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <sys/mman.h>
+
+#include "kill_tools.h"
 
 #include <cmocka.h>
 
-#include "../unit/child.h"
-#include "mem/block.h"
 #include "mem/span.h"
-#include "os/atomic.h"
-#include "os/clock.h"
 
 /* What test and victims share, apart from the arena. */
 struct stage {
@@ -30,15 +24,6 @@ struct stage {
 };
 
 static struct stage *stage;
-static long points_left; /* in the victim: it dies at 0 */
-
-static void count_down(const char *file, int line)
-{
-	(void)file;
-	(void)line;
-	if (--points_left == 0)
-		kill(getpid(), SIGKILL);
-}
 
 struct scenario {
 	const char *name;
@@ -50,18 +35,11 @@ struct scenario {
 	bool used;            /* somebody used the arena before */
 };
 
-static int die_at(void *arg)
+static int die(void *arg)
 {
 	struct scenario *scenario = arg;
 
-	points_left = scenario->at;
-	ft__point = count_down;
-
-	int rc = scenario->act();
-
-	ft__point = NULL;
-	stage->finished = 1;
-	return rc;
+	return die_at(scenario->at, scenario->act, &stage->finished);
 }
 
 static bool is_linked(uint64_t home, struct ft__block *block)
@@ -69,13 +47,6 @@ static bool is_linked(uint64_t home, struct ft__block *block)
 	/* A block in such a state always names its home. */
 	REQUIRE(block && home == stage->home);
 	return stage->linked;
-}
-
-static void free_slot(void *ctx, uint32_t owner, struct ft__slot *slot)
-{
-	(void)ctx;
-	(void)slot;
-	ft__slot_free(owner);
 }
 
 static void settle(uint32_t dead)
@@ -105,7 +76,7 @@ static void kill_one(struct scenario *scenario)
 	if (scenario->before)
 		scenario->before();
 
-	int rc = child_end(worker_start(die_at, scenario, &owner));
+	int rc = child_end(worker_start(die, scenario, &owner));
 
 	REQUIRE(rc == (stage->finished ? 0 : 256 + SIGKILL));
 	if (stage->dead)
@@ -389,7 +360,7 @@ static int birth(void *arg)
 
 	if (pid == 0) {
 		points_left = *(long *)arg;
-		ft__point = count_down;
+		ft__point = die_alone;
 		REQUIRE(ft__arena_adopt(owner) == 0);
 		REQUIRE(ft__slot_of(owner)->process == owner);
 		ft__point = NULL;

@@ -32,26 +32,11 @@ struct scenario {
 	long at;              /* the point to die at */
 };
 
-static void die(const char *file, int line)
-{
-	(void)file;
-	(void)line;
-	if (--points_left == 0)
-		kill(getpid(), SIGKILL);
-}
-
-static int die_at(void *arg)
+static int die(void *arg)
 {
 	struct scenario *scenario = arg;
 
-	points_left = scenario->at;
-	ft__point = die;
-
-	int rc = scenario->act();
-
-	ft__point = NULL;
-	stage->finished = 1;
-	return rc;
+	return die_at(scenario->at, scenario->act, &stage->finished);
 }
 
 static void count_one(void *ctx, struct ft__block *block, uint64_t room)
@@ -79,7 +64,7 @@ static int program(void *arg)
 	if (scenario->before)
 		scenario->before();
 
-	pid_t pid = worker_start(die_at, scenario, &owner);
+	pid_t pid = worker_start(die, scenario, &owner);
 
 	int rc = child_end(pid);
 

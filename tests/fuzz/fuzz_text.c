@@ -5,11 +5,9 @@
  */
 #include "fuzz.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <freethreading.h>
 
+#include "../unit/folder.h"
 #include "os/probe.h"
 #include "work/place.h"
 #include "work/spawner.h"
@@ -17,7 +15,7 @@
 #define CHILD_EVERY 64 /* inputs that cost a process */
 #define FILES_EVERY 16 /* inputs that cost files */
 
-static char root[64];
+static char root[FOLDER_NAME];
 
 static void set(const char *name, const char *text)
 {
@@ -101,47 +99,24 @@ static int be_a_helper(void *arg)
 
 /* ---- files ---- */
 
-static void make_folders(const char *path)
-{
-	char name[256];
-
-	snprintf(name, sizeof(name), "%s", path);
-	for (char *slash = strchr(name + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		INSIST(mkdir(name, 0700) == 0 || errno == EEXIST);
-		*slash = '/';
-	}
-}
-
 static void write_file(const char *path, const char *data, size_t size)
 {
-	char name[256];
-	int fd;
-
-	snprintf(name, sizeof(name), "%s%s", root, path);
-	make_folders(name);
-	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	INSIST(fd >= 0 && write(fd, data, size) == (ssize_t)size && close(fd) == 0);
+	folder_write(root, path, data, size);
 }
 
 static void rename_file(const char *from, const char *to)
 {
-	char old[256], name[256];
+	char old[2 * FOLDER_NAME], name[2 * FOLDER_NAME];
 
-	snprintf(old, sizeof(old), "%s%s", root, from);
-	snprintf(name, sizeof(name), "%s%s", root, to);
-	make_folders(name);
+	folder_path(root, from, old);
+	folder_path(root, to, name);
 	INSIST(rename(old, name) == 0);
 }
 
 static void begin_files(void)
 {
-	const char *folder = getenv("TMPDIR");
-
-	if (root[0])
-		return;
-	snprintf(root, sizeof(root), "%s/ft-fuzz-XXXXXX", folder ? folder : "/tmp");
-	INSIST(mkdtemp(root));
+	if (!root[0])
+		folder_make(root);
 }
 
 /* One of the files is what came, the others as they should be. */

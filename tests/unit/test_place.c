@@ -2,45 +2,17 @@
 #include "worker_tools.h"
 
 #include <sched.h>
-#include <sys/stat.h>
 
+#include "folder.h"
 #include "work/place.h"
 
 /* ---- a root directory of our own ---- */
 
-static char root[256];
-
-static void make_root(void)
-{
-	const char *folder = getenv("TMPDIR");
-
-	snprintf(root, sizeof(root), "%s/ft-place-XXXXXX", folder ? folder : "/tmp");
-	assert_non_null(mkdtemp(root));
-}
-
-static void remove_root(void)
-{
-	char command[sizeof(root) + 16];
-
-	snprintf(command, sizeof(command), "rm -rf '%s'", root);
-	assert_int_equal(system(command), 0);
-}
+static char root[FOLDER_NAME];
 
 static void write_file(const char *path, const char *text)
 {
-	char name[512];
-	FILE *file;
-
-	snprintf(name, sizeof(name), "%s%s", root, path);
-	for (char *at = name + strlen(root) + 1; (at = strchr(at, '/')); at++) {
-		*at = '\0';
-		mkdir(name, 0755);
-		*at = '/';
-	}
-	file = fopen(name, "w");
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
+	folder_write(root, path, text, strlen(text));
 }
 
 /* ---- sets ---- */
@@ -108,7 +80,7 @@ static void short_buffers_are_terminated(void **state)
 static void v2_tightest_on_the_way_up(void **state)
 {
 	(void)state;
-	make_root();
+	folder_make(root);
 	write_file("/proc/self/cgroup", "0::/a/b/c\n");
 	write_file("/proc/self/mountinfo", "1 1 8:1 / / rw - ext4 /dev/sda rw\n" V2_MOUNT);
 	assert_int_equal(ft__quota(root), 0);
@@ -122,13 +94,13 @@ static void v2_tightest_on_the_way_up(void **state)
 	assert_int_equal(ft__quota(root), 1);
 	write_file("/sys/fs/cgroup/a/b/c/cpu.max", "nonsense\n");
 	assert_int_equal(ft__quota(root), 2);
-	remove_root();
+	folder_remove(root);
 }
 
 static void v1_knows_its_hierarchy(void **state)
 {
 	(void)state;
-	make_root();
+	folder_make(root);
 	write_file("/proc/self/cgroup", "5:cpuset:/x\n4:cpu,cpuacct:/job\n3:memory:/job\n");
 	write_file("/proc/self/mountinfo",
 		   "31 30 0:27 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
@@ -138,13 +110,13 @@ static void v1_knows_its_hierarchy(void **state)
 	assert_int_equal(ft__quota(root), 0);
 	write_file("/sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "250000\n");
 	assert_int_equal(ft__quota(root), 3);
-	remove_root();
+	folder_remove(root);
 }
 
 static void hybrid_mounts_are_both_asked(void **state)
 {
 	(void)state;
-	make_root();
+	folder_make(root);
 	write_file("/proc/self/cgroup", "1:cpu:/job\n0::/job\n");
 	write_file("/proc/self/mountinfo",
 		   "32 30 0:28 / /cg/cpu rw - cgroup cgroup rw,cpu\n"
@@ -156,13 +128,13 @@ static void hybrid_mounts_are_both_asked(void **state)
 	assert_int_equal(ft__quota(root), 2);
 	write_file("/cg/unified x/job/cpu.max", "500000 100000\n");
 	assert_int_equal(ft__quota(root), 3);
-	remove_root();
+	folder_remove(root);
 }
 
 static void containers_see_their_mount(void **state)
 {
 	(void)state;
-	make_root();
+	folder_make(root);
 	/* The mount shows only our part of the tree. */
 	write_file("/proc/self/cgroup", "0::/docker/123/sub\n");
 	write_file("/proc/self/mountinfo",
@@ -176,7 +148,7 @@ static void containers_see_their_mount(void **state)
 	/* A mount whose root only looks like a prefix. */
 	write_file("/proc/self/cgroup", "0::/docker/1234\n");
 	assert_int_equal(ft__quota(root), 7);
-	remove_root();
+	folder_remove(root);
 	assert_int_equal(ft__quota("/nonexistent"), 0);
 }
 
@@ -190,7 +162,7 @@ static void make_machine(const char *usable)
 	struct ft_cpus cpus;
 	char path[96], list[16];
 
-	make_root();
+	folder_make(root);
 	for (int cpu = 0; cpu < 8; cpu++) {
 		snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/%s", cpu,
 			 cpu % 2 ? "core_cpus_list" : "thread_siblings_list");
@@ -202,7 +174,7 @@ static void make_machine(const char *usable)
 	write_file("/sys/devices/system/node/node3/cpulist", "1,3,5,7\n");
 	assert_int_equal(ft_cpus_parse(usable, &cpus), 0);
 	ft__topology_read(root, &cpus, ft__node_cpus_sysfs, &topology);
-	remove_root();
+	folder_remove(root);
 }
 
 static void deal(enum ft_place_policy policy, const char *usable, unsigned quota, unsigned count,
