@@ -86,7 +86,8 @@ FT_API int ft_block_share(void *block);
 
 /* The shared block behind a handle, which the caller's process holds from now on
  * (once more).  A process that dies holds nothing.  0, -ESTALE (nobody held it
- * any more), -EPERM (it is not shared), -EINVAL, -ENOMEM, -EAGAIN, -ECHILD. */
+ * any more), -EPERM (it is not shared), -ENOSPC (millions hold it), -EINVAL, -ENOMEM,
+ * -EAGAIN, -ECHILD. */
 FT_API FT_NODISCARD int ft_block_hold(uint64_t handle, void **block);
 
 /* The caller's process holds it once less; the last one ends it.  0, -EINVAL,
@@ -96,8 +97,8 @@ FT_API int ft_block_drop(void *block);
 /* A block of the caller carries shared blocks: as long as it exists, whoever has
  * it then, so do these.  Its size is `size` from now on; their handles stand
  * behind that, so it must have room for count + 1 handles there, from the next
- * multiple of 8 on.  A count of 0 lets go of what it carried.  0, -ENOSPC,
- * -ESTALE (one of them is gone: none is carried), -EPERM (it, or one of them, is
+ * multiple of 8 on.  A count of 0 lets go of what it carried.  0, -ENOSPC (also where
+ * millions of blocks carry the same one), -ESTALE (one of them is gone: none is carried), -EPERM (it, or one of them, is
  * not what it must be), -EINVAL, -ENOMEM, -EAGAIN, -ECHILD. */
 FT_API int ft_block_carry(void *block, size_t size, const uint64_t *handles, size_t count);
 

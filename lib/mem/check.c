@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "mem/share.h"
+#include "mem/hold.h"
 #include "mem/slot.h"
 #include "mem/span.h"
 #include "os/atomic.h"
@@ -44,7 +44,7 @@ static bool block_is_right(const struct ft__block *block, uint64_t room)
 	case FT__BLOCK_HELD:
 		return owner == 0 && ft__at(ft__load64_relaxed(&block->home), 1);
 	case FT__BLOCK_SHARED:
-		return ft__block_bytes(block) <= room && ft__share_holds(block) > 0;
+		return ft__block_bytes(block) <= room && ft__hold_count(block) > 0;
 	case FT__BLOCK_ENDING:
 		return ft__slot_alive(owner);
 	case FT__BLOCK_PAGE:

@@ -4,12 +4,9 @@
 
 #include <errno.h>
 
+#include "mem/hold.h"
+#include "mem/slot.h"
 #include "os/atomic.h"
-
-/* A block has a small page first, since most have few holders. */
-#define FEW ((size_t)96)
-#define MANY ((size_t)480)
-#define PAGES_MOST 16384u /* scribbled links lead nowhere for ever */
 
 int (*ft__share_end_queue)(void *payload);
 
@@ -27,191 +24,6 @@ static uint64_t one_join_more(uint64_t word)
 			FT__WORD_GENERATION(word));
 }
 
-static uint64_t hold_of(uint32_t owner, uint64_t count)
-{
-	return count ? count << 30 | owner : 0;
-}
-
-static uint64_t hold_count(uint64_t hold)
-{
-	return hold >> 30;
-}
-
-static bool is_process(uint64_t hold, uint32_t owner)
-{
-	return hold && hold_count(hold) <= FT__HOLDS_MOST && (hold & 0x3fffffff) == owner;
-}
-
-static bool is_block(uint64_t hold)
-{
-	return hold_count(hold) > FT__HOLDS_MOST;
-}
-
-/* ---- pages ---- */
-
-struct walk {
-	uint64_t handle, next; /* whose pages; the next one's offset */
-	uint64_t *hold;
-	uint64_t left;         /* holds from `hold` on in this page */
-	uint32_t pages;
-};
-
-static struct walk walk_of(const struct ft__block *block, uint64_t handle)
-{
-	/* Acquire: pairs with the CAS that links a page. */
-	return (struct walk){ .handle = handle, .next = ft__load64_acquire(&block->link) };
-}
-
-/* To the next page.  Who does not hold the block may be in what was one. */
-static bool turn(struct walk *walk)
-{
-	struct ft__block *page = walk->next ? ft__block_at_offset(walk->next) : NULL;
-
-	if (!page || walk->pages++ == PAGES_MOST ||
-	    FT__WORD_STATE(ft__load64_acquire(&page->word)) != FT__BLOCK_PAGE ||
-	    ft__load64_relaxed(&page->home) != walk->handle)
-		return false;
-	walk->next = ft__load64_acquire(&page->link); /* pairs: as above */
-	walk->hold = ft__block_payload(page);
-	walk->left = ft_block_size(walk->hold) / sizeof(*walk->hold);
-	return true;
-}
-
-static uint64_t *next_hold(struct walk *walk)
-{
-	while (walk->left == 0)
-		if (!turn(walk))
-			return NULL;
-	walk->left--;
-	return walk->hold++;
-}
-
-/* A page whose first hold is `hold`, linked nowhere yet. */
-static struct ft__block *page_new(uint64_t handle, uint64_t hold, size_t size)
-{
-	struct ft__block *page;
-	uint64_t *holds, seen;
-	void *payload;
-
-	if (ft_block_alloc(size, &payload) != 0)
-		return NULL;
-	page = ft__block_of(payload);
-	holds = payload;
-	for (size_t i = 0; i < size / sizeof(*holds); i++)
-		ft__store64_relaxed(&holds[i], i ? 0 : hold);
-	ft__store64_relaxed(&page->home, handle);
-	ft__store64_relaxed(&page->link, 0);
-	seen = ft__load64_relaxed(&page->word);
-	/* Release, with turn(). */
-	ft__cas64_seq_cst(&page->word, &seen,
-			  ft__word(FT__BLOCK_PAGE, ft__process(), FT__WORD_GENERATION(seen)));
-	return page;
-}
-
-/* It is the block's alone from now on. */
-static void page_linked(struct ft__block *page)
-{
-	uint64_t seen = ft__load64_relaxed(&page->word);
-
-	/* Relaxed would do: only sweepers look at the owner. */
-	ft__cas64_release(&page->word, &seen,
-			  ft__word(FT__BLOCK_PAGE, 0, FT__WORD_GENERATION(seen)));
-}
-
-static int page_add(struct ft__block *block, uint64_t handle, uint64_t hold)
-{
-	struct ft__block *page = page_new(handle, hold, MANY);
-	uint64_t first = ft__load64_relaxed(&block->link);
-
-	if (!page)
-		return -ENOMEM;
-	do {
-		ft__store64_relaxed(&page->link, first);
-	} while (!ft__cas64_seq_cst(&block->link, &first, ft__offset(page)));
-	page_linked(page);
-	return 0;
-}
-
-/* ---- holds ---- */
-
-static bool change(uint64_t *hold, uint64_t seen, uint64_t next)
-{
-	return ft__cas64_seq_cst(hold, &seen, next);
-}
-
-/* Into a free place, or on a new page.  By who is joining. */
-static int put(struct ft__block *block, uint64_t handle, uint64_t hold)
-{
-	struct walk walk = walk_of(block, handle);
-
-	for (uint64_t *at; (at = next_hold(&walk));)
-		if (ft__load64_relaxed(at) == 0 && change(at, 0, hold))
-			return 0;
-	return page_add(block, handle, hold);
-}
-
-/* One more of the process, by who is joining. */
-static int put_mine(struct ft__block *block, uint64_t handle, uint32_t me)
-{
-	struct walk walk = walk_of(block, handle);
-
-	for (uint64_t *at; (at = next_hold(&walk));) {
-		uint64_t seen = ft__load64_relaxed(at);
-
-		if (is_process(seen, me) && hold_count(seen) < FT__HOLDS_MOST &&
-		    change(at, seen, hold_of(me, hold_count(seen) + 1)))
-			return 0;
-	}
-	return put(block, handle, hold_of(me, 1));
-}
-
-/* One less of the process, by who has one.  False: there is none. */
-static bool take_mine(struct ft__block *block, uint64_t handle, uint32_t me)
-{
-	struct walk walk = walk_of(block, handle);
-
-	for (uint64_t *at; (at = next_hold(&walk));) {
-		uint64_t seen = ft__load64_relaxed(at);
-
-		while (is_process(seen, me))
-			/* Seq_cst, before the look of share.h's step 2. */
-			if (ft__cas64_seq_cst(at, &seen, hold_of(me, hold_count(seen) - 1)))
-				return true;
-	}
-	return false;
-}
-
-/* The carrier's, by who has that in its hands. */
-static void take_carrier(struct ft__block *block, uint64_t handle, uint64_t carrier)
-{
-	struct walk walk = walk_of(block, handle);
-
-	for (uint64_t *at; (at = next_hold(&walk));)
-		if (ft__load64_relaxed(at) == carrier && change(at, carrier, 0))
-			return;
-}
-
-static bool is_held(const struct ft__block *block, uint64_t handle)
-{
-	struct walk walk = walk_of(block, handle);
-
-	for (uint64_t *at; (at = next_hold(&walk));)
-		if (ft__load64_seq_cst(at)) /* pairs with what change() wrote */
-			return true;
-	/* Of what was not looked at, something may be held. */
-	return walk.pages > PAGES_MOST;
-}
-
-uint32_t ft__share_holds(const struct ft__block *block)
-{
-	struct walk walk = walk_of(block, ft__block_name(block));
-	uint32_t count = 0;
-
-	for (uint64_t *at; (at = next_hold(&walk));)
-		count += ft__load64_relaxed(at) != 0;
-	return count;
-}
-
 /* ---- the end ---- */
 
 /* What this thread has to end: freeing what is in a queue may end further ones,
@@ -220,20 +32,6 @@ static FT__THREAD struct {
 	uint64_t first; /* offset, linked by `home` */
 	bool busy;
 } endings;
-
-static void free_pages(const struct ft__block *block, uint64_t handle)
-{
-	struct walk walk = walk_of(block, handle);
-	uint64_t at = walk.next;
-
-	for (; turn(&walk); at = walk.next) {
-		struct ft__block *page = ft__block_at_offset(at);
-
-		/* Its link was read before: it is somebody else's soon. */
-		if (page)
-			ft__block_end(page, ft__load64_relaxed(&page->word));
-	}
-}
 
 /* An item of a queue whose list did not lead to it. */
 static void free_stray(void *ctx, struct ft__block *block, uint64_t room)
@@ -262,7 +60,7 @@ static void end_now(struct ft__block *block)
 {
 	if (ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED)
 		end_queue(block);
-	free_pages(block, ft__block_name(block));
+	ft__hold_end(block, ft__block_name(block));
 	ft__block_end(block, ft__load64_relaxed(&block->word));
 }
 
@@ -301,7 +99,7 @@ static void end_if_last(struct ft__block *block, uint64_t handle)
 {
 	uint64_t seen = ft__load64_seq_cst(&block->word); /* pairs with join() */
 
-	if (is_shared(seen, handle) && !ft__slot_joins(handle) && !is_held(block, handle) &&
+	if (is_shared(seen, handle) && !ft__slot_joins(handle) && !ft__hold_any(block, handle) &&
 	    ft__cas64_seq_cst(&block->word, &seen, ending(seen)))
 		end(block);
 }
@@ -356,7 +154,7 @@ int ft_block_hold(uint64_t handle, void **payload)
 
 	if (rc != 0)
 		return rc;
-	rc = put_mine(guest.block, handle, me);
+	rc = ft__hold_add(guest.block, handle, me);
 	leave_slot(&guest);
 	if (rc != 0)
 		end_if_last(guest.block, handle);
@@ -375,7 +173,7 @@ int ft_block_drop(void *payload)
 	if (!handle)
 		return -EINVAL;
 	if (!is_shared(ft__load64_relaxed(&block->word), handle) ||
-	    !take_mine(block, handle, ft__process()))
+	    !ft__hold_remove(block, handle, ft__process()))
 		return -EPERM;
 	end_if_last(block, handle);
 	return 0;
@@ -420,7 +218,7 @@ static int carry_one(uint64_t handle, uint64_t carrier)
 
 	if (rc != 0)
 		return rc;
-	rc = put(guest.block, handle, carrier);
+	rc = ft__hold_carry(guest.block, handle, carrier);
 	leave_slot(&guest);
 	if (rc != 0)
 		end_if_last(guest.block, handle);
@@ -438,7 +236,7 @@ static void let_go(const uint64_t *handles, uint64_t count, uint64_t carrier)
 		if (ft_block_at(handle, &payload) != 0)
 			continue;
 		block = (struct ft__block *)payload - 1;
-		take_carrier(block, handle, carrier);
+		ft__hold_unload(block, handle, carrier);
 		end_if_last(block, handle);
 	}
 }
@@ -535,7 +333,7 @@ int ft_block_share(void *payload)
 	if (!is_mine(block, me))
 		return -EPERM;
 	unload(block, me);
-	page = page_new(ft__block_name(block), hold_of(me, 1), FEW);
+	page = ft__hold_begin(ft__block_name(block), me);
 	if (!page)
 		return -ENOMEM;
 	ft__store64_relaxed(&block->link, ft__offset(page));
@@ -543,7 +341,7 @@ int ft_block_share(void *payload)
 	/* Seq_cst, so release: pairs with join(). */
 	ft__cas64_seq_cst(&block->word, &seen,
 			  ft__word(FT__BLOCK_SHARED, 0, FT__WORD_GENERATION(seen)));
-	page_linked(page);
+	ft__hold_begun(page);
 	return 0;
 }
 
@@ -576,66 +374,15 @@ void ft__share_resume(struct ft__block *block, uint32_t dead)
 		end(block);
 }
 
-/* Is this what nobody will take away any more? */
-static bool is_left(uint64_t hold, uint32_t dead)
-{
-	void *carrier;
-
-	return is_block(hold) ? ft_block_at(hold, &carrier) != 0 : is_process(hold, dead);
-}
-
 static void settle_shared(struct ft__block *block, uint64_t handle, uint32_t dead)
 {
 	struct guest guest;
-	struct walk walk;
 
 	if (join(&guest, handle) != 0)
 		return;
-	walk = walk_of(block, handle);
-	for (uint64_t *at; (at = next_hold(&walk));) {
-		uint64_t hold = ft__load64_relaxed(at);
-
-		if (hold && is_left(hold, dead))
-			change(at, hold, 0);
-	}
+	ft__hold_sweep(block, handle, dead);
 	leave_slot(&guest);
 	end_if_last(block, handle);
-}
-
-static bool is_linked(const struct ft__block *block, const struct ft__block *page,
-		      uint64_t handle)
-{
-	struct walk walk = walk_of(block, handle);
-	uint64_t at = walk.next;
-
-	for (; turn(&walk); at = walk.next)
-		if (ft__block_at_offset(at) == page)
-			return true;
-	return false;
-}
-
-/* The dead may have linked it, or not; or its block may be gone. */
-static void settle_page(struct ft__block *page, uint64_t seen, uint32_t dead)
-{
-	uint64_t handle = ft__load64_relaxed(&page->home);
-	struct guest guest;
-	bool linked;
-	void *home;
-
-	if (ft_block_at(handle, &home) != 0) {
-		ft__block_end(page, seen);
-		return;
-	}
-	/* Who ends the block just now frees the pages that are linked. */
-	if (FT__WORD_OWNER(seen) != dead || join(&guest, handle) != 0)
-		return;
-	linked = is_linked(guest.block, page, handle);
-	if (linked)
-		page_linked(page);
-	leave_slot(&guest);
-	if (!linked)
-		ft__block_end(page, seen);
-	end_if_last(guest.block, handle);
 }
 
 void ft__share_settle(struct ft__block *block, uint32_t dead)
@@ -646,5 +393,5 @@ void ft__share_settle(struct ft__block *block, uint32_t dead)
 	if (FT__WORD_STATE(seen) == FT__BLOCK_SHARED)
 		settle_shared(block, ft__block_name(block), dead);
 	else if (FT__WORD_STATE(seen) == FT__BLOCK_PAGE)
-		settle_page(block, seen, dead);
+		ft__hold_settle(block, seen, dead);
 }

@@ -4,21 +4,7 @@
  * Floor 1.
  *
  * A SHARED block's word (block.h) has the number of joins, modulo 2^30, where
- * other blocks have their owner.  Its `link` leads to its pages: blocks in the
- * state PAGE, linked by `link`, whose `home` is the block's handle and whose
- * payload is holds (all atomic, 0: nobody):
- *
- *   bits 0-29       bits 30-63                  holder
- *   owner id        how often, 1 to 65535       a process
- *   generation      unit, more than 65535       a block that carries this one: the
- *                                               hold is that block's handle
- *
- * A hold is written by its holder: a process, or who puts the carried handles
- * into a block or frees that block; and by the sweeper of a dead process, which
- * takes away the holds of that process, and those of blocks that are no more.
- * A page is linked while the block is SHARED, and unlinked never: who ends the
- * block frees all pages.  One whose block is gone, since the ender died in between,
- * is free for any sweeper.
+ * other blocks have their owner.  Its `link` leads to the holds (hold.h).
  *
  *   To join, without holding it    1 slot.joining = handle
  *                                  2 word: SHARED(j) -> SHARED(j + 1), or it is gone
@@ -43,11 +29,6 @@
 #define FT_MEM_SHARE_H
 
 #include "mem/block.h"
-#include "mem/slot.h"
-
-#define FT__HOLDS_MOST 65535u
-_Static_assert(FT__SLOTS * sizeof(struct ft__slot) > (FT__HOLDS_MOST + 1ull) << 6,
-	       "the first block's unit is larger than any count");
 
 /* What ends a queue in a block, before the block is freed; set by the floor
  * above, once. */
@@ -74,8 +55,5 @@ static inline bool ft__share_unload(struct ft__block *block, uint32_t me)
 void ft__share_sweep(uint32_t dead);
 void ft__share_resume(struct ft__block *block, uint32_t dead);
 void ft__share_settle(struct ft__block *block, uint32_t dead);
-
-/* For tests and checks: how many holds stand in its pages. */
-uint32_t ft__share_holds(const struct ft__block *block);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "mem/hold.h"
 #include "mem/share.h"
 
 /* What test and victims share, apart from the arena. */
@@ -169,7 +170,7 @@ static void drop_ours(void)
 	void *p;
 
 	REQUIRE(ft_block_at(stage->block, &p) == 0);
-	REQUIRE(ft__share_holds(ft__block_of(p)) == 1);
+	REQUIRE(ft__hold_count(ft__block_of(p)) == 1);
 	drop(p);
 	REQUIRE(ft_block_at(stage->block, &p) == -ESTALE);
 }

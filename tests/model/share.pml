@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Shared blocks: lib/mem/share.h.  One process holds the block at first, the
+ * Shared blocks: lib/mem/share.h and hold.h.  One process holds the block at first, the
  * others know its name, and join, use and leave it, each for some rounds.  KILLS of
  * them may die at any step; a sweeper, which joins like the others, takes away what
  * they held.
  *
  * To be shown: the block is ended by nobody while somebody holds it or is about
  * to; whoever joined finds it there; and in the end it has been ended, once, by
- * whoever came last.
+ * whoever came last, and no page is left.
  *
- * A hold, a slot and the word are one variable each.  An end that was begun is
- * gone through again by the sweeper (what is in the block is not modelled).
+ * A hold, a slot and the word are one variable each.  The first page has a place
+ * for the first hold only, so that all others need a second one: each process makes
+ * its own, and links it, or finds that of another linked and frees its own.  There
+ * each has a place (in lib several may want the same one, which a CAS decides).  An
+ * end that was begun is gone through again by the sweeper (what is in the block is
+ * not modelled).
  *
  *   PASS
  *   PASS -DKILLS=0 -DWORKERS=3 -DROUNDS=1
@@ -23,6 +27,10 @@
  *   FAIL -DNO_LOOK            a sweeper that does not look
  *   FAIL -DNO_FORGET          a sweeper that leaves the slot of the dead as it is
  *   FAIL -DNO_RESUME          a sweeper that leaves an end as it is
+ *   FAIL -DNO_CAS             links a page in place of another
+ *   FAIL -DPAGE_LEFT          a sweeper that leaves the page of the dead as it is
+ *   FAIL -DPAGE_TAKEN         a sweeper that frees it without a look at the link
+ *   FAIL -DPAGE_LOOSE         a page that was not linked is left as it is
  *   LONG PASS -DKILLS=0 -DWORKERS=3
  *   LONG PASS -DKILLS=1 -DWORKERS=3 -DROUNDS=1
  */
@@ -42,9 +50,17 @@
 #define ENDING 1
 #define FREE 2
 
+#define NONE 0
+#define OWN 1
+#define LINKED 2
+
 byte state = SHARED, joins;  /* the word */
 byte ender;                  /* in the word, while ENDING */
-bool hold[ALL], slot[ALL];
+bool first;                  /* the hold in the first page */
+bool hold[ALL];              /* those in the second */
+byte page[ALL];              /* the one that it made for that */
+byte link;                   /* whose is linked, + 1 */
+bool slot[ALL];
 bool inside[ALL];            /* joined, for the asserts: not part of the protocol */
 bool over[ALL], dead[ALL];
 byte deaths, ends;
@@ -67,13 +83,90 @@ inline look_at_slots() {
 	od
 }
 
+/* Is the second page there for whoever walks? */
+#define is_there (link && page[link - 1] != NONE)
+
 inline look_at_holds() {
-	k = 0;
+	atomic {
+		if
+		:: first -> busy = true; k = ALL
+		:: else -> k = 0
+		fi
+	}
+	if
+	:: !busy && is_there
+	:: else -> k = ALL
+	fi;
 	do
-	:: k < ALL && hold[k] -> busy = true; break
-	:: k < ALL && !hold[k] -> k++
+	:: k < ALL && is_there && hold[k] -> busy = true; break
+	:: k < ALL && !(is_there && hold[k]) -> k++
 	:: k == ALL -> break
 	od
+}
+
+/* What stood in another page is seen by nobody. */
+inline lose_holds() {
+	for (k : 0 .. WORKERS) { hold[k] = false }
+	k = 0
+}
+
+/* Its own page becomes the second one: `linked`, or somebody else's is. */
+inline link_page(me) {
+	atomic {
+		linked = (link == 0);
+		if
+		:: linked ->
+			link = me + 1;
+			hold[me] = true
+		:: else
+		fi
+	}
+#ifdef NO_CAS
+	atomic {
+		if
+		:: !linked -> link = me + 1; linked = true; lose_holds(); hold[me] = true
+		:: else
+		fi
+	}
+#endif
+}
+
+inline put(me) {
+	if
+	:: link == 0 ->
+		page[me] = OWN;
+		MAY_DIE;
+		link_page(me);
+		MAY_DIE;
+		if
+		:: linked -> page[me] = LINKED
+		:: else ->
+#ifndef PAGE_LOOSE
+			page[me] = NONE
+#endif
+		fi
+	:: else
+	fi;
+	hold[me] = true
+}
+
+inline take(me) {
+	if
+	:: me == 0 && first -> first = false
+	:: else -> hold[me] = false
+	fi
+}
+
+/* Whether its maker has come to say that it is linked, or not. */
+inline free_pages() {
+	if
+	:: link -> page[link - 1] = NONE
+	:: else
+	fi
+}
+
+inline free_block() {
+	atomic { state = FREE; ends++ }
 }
 
 /* Steps 2 and 3 of who leaves: `ended` if it was the last. */
@@ -112,7 +205,7 @@ inline join(me) {
 
 proctype worker(byte me) {
 	byte k, seen, round;
-	bool busy, ended, joined;
+	bool busy, ended, joined, linked;
 
 	if
 	:: me == 0 -> goto leave
@@ -139,7 +232,7 @@ again:
 #ifdef SLOT_SHORT
 	slot[me] = false;
 #endif
-	hold[me] = true;
+	put(me);
 	MAY_DIE;
 	slot[me] = false;
 	MAY_DIE;
@@ -147,12 +240,12 @@ again:
 leave:
 	inside[me] = false;
 #ifndef LOOK_EARLY
-	hold[me] = false;
+	take(me);
 	MAY_DIE;
 #endif
 	look(me);
 #ifdef LOOK_EARLY
-	hold[me] = false;
+	take(me);
 #endif
 	if
 	:: !ended -> goto again
@@ -160,7 +253,10 @@ leave:
 	fi;
 	MAY_DIE;
 	end_it(me);
-	atomic { assert(state == ENDING && ender == me); state = FREE; ends++ }
+	assert(state == ENDING && ender == me);
+	free_pages();
+	MAY_DIE;
+	free_block();
 out:
 	over[me] = true;
 	goto done;
@@ -179,25 +275,46 @@ inline sweep(i) {
 #ifndef NO_RESUME
 		ender = SWEEPER;
 		end_it(SWEEPER);
-		state = FREE;
-		ends++
+		free_pages();
+		free_block()
 #endif
 	:: else ->
 		slot[SWEEPER] = true;
 		join(SWEEPER);
 		if
 		:: joined ->
+			if :: i == 0 -> first = false :: else fi;
 			hold[i] = false;
 			inside[SWEEPER] = false;
 			slot[SWEEPER] = false;
 #ifndef NO_LOOK
 			look(SWEEPER);
 			if
-			:: ended -> end_it(SWEEPER); state = FREE; ends++
+			:: ended -> end_it(SWEEPER); free_pages(); free_block()
 			:: else
 			fi
 #endif
 		:: else -> slot[SWEEPER] = false
+		fi
+	fi
+}
+
+/* What the dead had made and not said to be linked: is it?  Whoever ends the block
+ * just now frees what is linked, in the same step as we would. */
+inline sweep_page(i) {
+	if
+	:: page[i] != OWN -> skip
+	:: page[i] == OWN ->
+		if
+#ifndef PAGE_TAKEN
+		:: state != FREE && link == i + 1 ->
+			atomic { if :: page[i] == OWN -> page[i] = LINKED :: else fi }
+#endif
+		:: else ->
+			atomic {
+				assert(state != SHARED || link != i + 1);
+				if :: page[i] == OWN -> page[i] = NONE :: else fi
+			}
 		fi
 	fi
 }
@@ -210,7 +327,11 @@ proctype sweeper() {
 	:: i < WORKERS ->
 		over[i];
 		if
-		:: dead[i] -> sweep(i)
+		:: dead[i] ->
+			sweep(i);
+#ifndef PAGE_LEFT
+			sweep_page(i)
+#endif
 		:: else
 		fi;
 		i++
@@ -223,11 +344,12 @@ init {
 	byte w;
 
 	atomic {
-		hold[0] = true;
+		first = true;
 		inside[0] = true;
 		for (w : 0 .. WORKERS - 1) { run worker(w) }
 		run sweeper()
 	}
 	for (w : 0 .. WORKERS) { over[w] }
-	assert(state == FREE && ends == 1)
+	assert(state == FREE && ends == 1);
+	for (w : 0 .. WORKERS) { assert(page[w] == NONE) }
 }

@@ -10,6 +10,7 @@
 #include <freethreading/simple_queue.h>
 
 #include "block_tools.h"
+#include "mem/hold.h"
 #include "mem/share.h"
 #include "sync_tools.h"
 
@@ -51,13 +52,19 @@ static uint32_t joins(const void *p)
 	return FT__WORD_OWNER(header((void *)(uintptr_t)p)->word);
 }
 
-static uint64_t hold_at(void *p, int i)
+/* The one hold in the first page. */
+static uint64_t the_hold(void *p)
 {
 	struct ft__block *page = ft__block_at_offset(header(p)->link);
-	uint64_t hold;
+	uint64_t words[12], found = 0;
 
-	memcpy(&hold, (uint64_t *)ft__block_payload(page) + i, sizeof(hold));
-	return hold;
+	assert_int_equal(ft_block_size(ft__block_payload(page)), sizeof(words));
+	memcpy(words, ft__block_payload(page), sizeof(words));
+	for (int i = 1; i < 12; i++) {
+		assert_true(!found || !words[i]);
+		found |= words[i];
+	}
+	return found;
 }
 
 static void words(void **state)
@@ -70,7 +77,7 @@ static void words(void **state)
 	assert_int_equal(ft_block_share(p), 0);
 	assert_int_equal(FT__WORD_STATE(header(p)->word), FT__BLOCK_SHARED);
 	assert_int_equal(joins(p), 0);
-	assert_int_equal(hold_at(p, 0), UINT64_C(1) << 30 | me);
+	assert_int_equal(the_hold(p), UINT64_C(1) << 30 | me);
 	assert_int_equal(ft_block_handle(p), handle);
 	assert_int_equal(ft_block_size(p), 16);
 	assert_int_equal(blocks_now(), before + 2);
@@ -78,12 +85,12 @@ static void words(void **state)
 	assert_int_equal(ft_block_hold(handle, &q), 0);
 	assert_ptr_equal(q, p);
 	assert_int_equal(joins(p), 1);
-	assert_int_equal(hold_at(p, 0), UINT64_C(2) << 30 | me);
+	assert_int_equal(the_hold(p), UINT64_C(2) << 30 | me);
 	assert_int_equal(ft__self_tls.slot->joining, 0);
 	clean();
 
 	assert_int_equal(ft_block_drop(p), 0);
-	assert_int_equal(hold_at(p, 0), UINT64_C(1) << 30 | me);
+	assert_int_equal(the_hold(p), UINT64_C(1) << 30 | me);
 	assert_int_equal(FT__WORD_STATE(header(p)->word), FT__BLOCK_SHARED);
 	assert_int_equal(ft_block_drop(p), 0);
 	assert_int_equal(FT__WORD_STATE(header(p)->word), FT__BLOCK_FREE);
@@ -132,13 +139,13 @@ static void room_for_cargo(void **state)
 	assert_int_equal(ft_block_carry(carrier, 8, handles, 3), -ENOSPC);
 	assert_int_equal(ft_block_carry(carrier, 8, handles, 2), 0);
 	assert_int_equal(ft_block_size(carrier), 8);
-	assert_int_equal(ft__share_holds(header(p)), 2);
+	assert_int_equal(ft__hold_count(header(p)), 2);
 	/* Something else instead. */
 	assert_int_equal(ft_block_carry(carrier, 7, handles, 1), 0);
-	assert_int_equal(ft__share_holds(header(p)), 2);
-	assert_int_equal(ft__share_holds(header(q)), 1);
+	assert_int_equal(ft__hold_count(header(p)), 2);
+	assert_int_equal(ft__hold_count(header(q)), 1);
 	assert_int_equal(ft_block_carry(carrier, 7, NULL, 0), 0);
-	assert_int_equal(ft__share_holds(header(p)), 1);
+	assert_int_equal(ft__hold_count(header(p)), 1);
 	assert_int_equal(ft_block_free(carrier), 0);
 	assert_int_equal(ft_block_drop(p), 0);
 	assert_int_equal(ft_block_drop(q), 0);
@@ -154,7 +161,7 @@ static void all_or_none(void **state)
 	(void)state;
 	assert_int_equal(ft_block_drop(gone), 0);
 	assert_int_equal(ft_block_carry(carrier, 10, handles, 2), -ESTALE);
-	assert_int_equal(ft__share_holds(header(p)), 1);
+	assert_int_equal(ft__hold_count(header(p)), 1);
 	assert_int_equal(ft_block_drop(p), 0);
 	assert_int_equal(ft_block_free(carrier), 0);
 	assert_int_equal(blocks_now(), before);
@@ -177,7 +184,7 @@ static void a_carrier_holds(void **state)
 
 	(void)state;
 	assert_int_equal(ft_block_drop(p), 0);
-	assert_int_equal(hold_at(p, 1), ft_block_handle(carrier));
+	assert_int_equal(the_hold(p), ft_block_handle(carrier));
 	assert_int_equal(ft_block_hold(handle, &q), 0);
 	assert_int_equal(ft_block_free(carrier), 0);
 	assert_int_equal(ft_block_drop(q), 0);
@@ -196,7 +203,7 @@ static void many_holders(void **state)
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < 300; i++)
 			carriers[i] = get_carrier(handle);
-		assert_int_equal(ft__share_holds(header(p)), 301);
+		assert_int_equal(ft__hold_count(header(p)), 301);
 		clean();
 		for (int i = 0; i < 300; i++)
 			assert_int_equal(ft_block_free(carriers[i]), 0);
@@ -208,6 +215,54 @@ static void many_holders(void **state)
 	assert_int_equal(blocks_now(), before);
 }
 
+/* Every place of every page: what is `from` is `to` then. */
+static void fill(void *p, uint64_t from, uint64_t to)
+{
+	struct ft__block *page;
+
+	for (uint64_t at = header(p)->link; at; at = page->link) {
+		page = ft__block_at_offset(at);
+
+		uint64_t *words = ft__block_payload(page);
+
+		for (size_t i = 1; i < ft_block_size(words) / sizeof(*words); i++)
+			if (words[i] == from)
+				words[i] = to;
+	}
+}
+
+/* When no page has room, and there may be no further one, who comes is refused. */
+static void too_many_holders(void **state)
+{
+	uint32_t before = blocks_now();
+	void *p = get_shared(), *q, *carriers[FT__PAGES_MOST], *late = get(64);
+	uint64_t handle = ft_block_handle(p), fake = UINT64_C(1) << 30 | NOBODY;
+
+	(void)state;
+	for (uint32_t i = 1; i < FT__PAGES_MOST; i++) {
+		fill(p, 0, fake);
+		carriers[i] = get_carrier(handle);
+	}
+	fill(p, 0, fake);
+	assert_int_equal(blocks_now(), before + 1 + FT__PAGES_MOST + FT__PAGES_MOST);
+	assert_int_equal(ft_block_carry(late, 10, &handle, 1), -ENOSPC);
+	assert_int_equal(ft__self_tls.slot->joining, 0);
+	/* Who has a place can count on it. */
+	assert_int_equal(ft_block_hold(handle, &q), 0);
+	assert_int_equal(ft_block_drop(q), 0);
+
+	fill(p, fake, 0);
+	assert_int_equal(ft_block_carry(late, 10, &handle, 1), 0);
+	assert_int_equal(ft__hold_count(header(p)), FT__PAGES_MOST + 1);
+	assert_int_equal(ft_block_drop(p), 0);
+	assert_int_equal(ft_block_free(late), 0);
+	for (uint32_t i = 1; i < FT__PAGES_MOST; i++)
+		assert_int_equal(ft_block_free(carriers[i]), 0);
+	assert_true(is_gone(handle));
+	assert_int_equal(blocks_now(), before);
+	clean();
+}
+
 /* More often than a hold counts: one more place. */
 static void many_times(void **state)
 {
@@ -217,10 +272,10 @@ static void many_times(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < FT__HOLDS_MOST + 1; i++)
 		assert_int_equal(ft_block_hold(handle, &q), 0);
-	assert_int_equal(ft__share_holds(header(p)), 2);
+	assert_int_equal(ft__hold_count(header(p)), 2);
 	for (uint32_t i = 0; i < FT__HOLDS_MOST + 1; i++)
 		assert_int_equal(ft_block_drop(p), 0);
-	assert_int_equal(ft__share_holds(header(p)), 1);
+	assert_int_equal(ft__hold_count(header(p)), 1);
 	assert_int_equal(ft_block_drop(p), 0);
 	assert_true(is_gone(handle));
 }
@@ -284,7 +339,7 @@ static void a_queue_with_a_broken_list(void **state)
 	put_carrier(other, handle);
 	queue->head = 12345;
 	assert_int_equal(ft_block_drop(queue), 0);
-	assert_int_equal(ft__share_holds(header(p)), 2);
+	assert_int_equal(ft__hold_count(header(p)), 2);
 	assert_int_equal(ft_queue_size(other), 1);
 	assert_int_equal(ft_block_drop(other), 0);
 	assert_int_equal(ft_block_drop(p), 0);
@@ -356,7 +411,7 @@ static void the_maker_dies(void **state)
 	memcpy(&handle, item, sizeof(handle));
 	assert_int_equal(ft_block_hold(handle, &p), 0);
 	assert_int_equal(ft_block_free(item), 0);
-	assert_int_equal(ft__share_holds(header(p)), 1);
+	assert_int_equal(ft__hold_count(header(p)), 1);
 	assert_int_equal(ft_block_drop(p), 0);
 	assert_int_equal(ft_block_drop(queue), 0);
 	assert_int_equal(blocks_now(), before);
@@ -478,6 +533,7 @@ int main(void)
 		cmocka_unit_test(all_or_none),
 		cmocka_unit_test(a_carrier_holds),
 		cmocka_unit_test(many_holders),
+		cmocka_unit_test(too_many_holders),
 		cmocka_unit_test(many_times),
 		cmocka_unit_test(a_block_with_a_queue),
 		cmocka_unit_test(a_queue_with_a_broken_list),
