@@ -57,6 +57,35 @@ int core_cargo_note(PyObject *thing, uint64_t handle)
 	return 0;
 }
 
+static PyObject *noted(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
+{
+	struct core_cargo cargo = { 0 };
+	PyObject *result, *things = NULL;
+
+	(void)module;
+	if (nargs == 0) {
+		PyErr_SetString(PyExc_TypeError, "noted() takes what it is to call");
+		return NULL;
+	}
+	core_cargo_begin(&cargo);
+	result = PyObject_Vectorcall(args[0], args + 1, (size_t)nargs - 1, NULL);
+	core_cargo_end(&cargo);
+	if (result)
+		things = cargo.things ? Py_NewRef(cargo.things) : PyList_New(0);
+	Py_XDECREF(result);
+	core_cargo_clear(&cargo);
+	return things;
+}
+
+PyMethodDef core_cargo_functions[] = {
+	{ "noted", (PyCFunction)(void (*)(void))noted, METH_FASTCALL,
+	  "noted($module, call, /, *args)\n--\n\n"
+	  "Call it, and return the primitives for processes that were pickled meanwhile.\n\n"
+	  "A list, in which one that was pickled twice is twice.  What the call returns is\n"
+	  "dropped." },
+	{ NULL, NULL, 0, NULL },
+};
+
 size_t core_cargo_room(const struct core_cargo *cargo, size_t size)
 {
 	return cargo->count ? (size + 7) / 8 * 8 + (cargo->count + 1) * sizeof(uint64_t) : size;

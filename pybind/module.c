@@ -218,6 +218,7 @@ static int make_pickled(struct core_state *state)
 static int add_functions(PyObject *module, struct core_state *state)
 {
 	if (PyModule_AddFunctions(module, core_shared_functions) ||
+	    PyModule_AddFunctions(module, core_cargo_functions) ||
 	    PyModule_AddFunctions(module, core_serve_functions) ||
 	    PyModule_AddFunctions(module, core_place_functions) ||
 	    PyModule_AddFunctions(module, core_crew_functions) ||

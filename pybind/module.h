@@ -87,7 +87,8 @@ extern PyType_Spec core_thread_spec;
 /* Module functions by file, each list ended by a NULL name. */
 extern PyMethodDef core_shared_functions[], core_serve_functions[];
 extern PyMethodDef core_place_functions[], core_info_functions[];
-extern PyMethodDef core_crew_functions[], core_portable_functions[];
+extern PyMethodDef core_cargo_functions[], core_crew_functions[];
+extern PyMethodDef core_portable_functions[];
 
 /* 1 if the object can surely be pickled, 0 if only pickling it will tell. */
 int core_portable(const struct core_state *state, PyObject *op);

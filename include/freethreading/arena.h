@@ -97,9 +97,10 @@ FT_API int ft_block_drop(void *block);
 /* A block of the caller carries shared blocks: as long as it exists, whoever has
  * it then, so do these.  Its size is `size` from now on; their handles stand
  * behind that, so it must have room for count + 1 handles there, from the next
- * multiple of 8 on.  A count of 0 lets go of what it carried.  0, -ENOSPC (also where
- * millions of blocks carry the same one), -ESTALE (one of them is gone: none is carried), -EPERM (it, or one of them, is
- * not what it must be), -EINVAL, -ENOMEM, -EAGAIN, -ECHILD. */
+ * multiple of 8 on.  A count of 0 lets go of what it carried.  0, -ENOSPC (also
+ * where millions of blocks carry the same one), -ESTALE (one of them is gone: none
+ * is carried), -EPERM (it, or one of them, is not what it must be), -EINVAL,
+ * -ENOMEM, -EAGAIN, -ECHILD. */
 FT_API int ft_block_carry(void *block, size_t size, const uint64_t *handles, size_t count);
 
 FT_END_DECLS

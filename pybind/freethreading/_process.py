@@ -18,10 +18,11 @@ class _Popen:
 
         util._flush_std_streams()
         spawner = _spawner.ensure()
-        payload = _spawner.payload(self, process_obj)
-        # Until the worker has unpickled them, its target and arguments may be known
-        # only to us: what they refer to in shared memory must not be freed.
-        self._keep = (process_obj._target, process_obj._args, process_obj._kwargs)
+        payload, named = _spawner.payload(self, process_obj)
+        # Until the worker has unpickled them, its target, its arguments and what these
+        # made to be pickled may be known only to us: what they refer to in shared memory
+        # must not be freed.
+        self._keep = (process_obj._target, process_obj._args, process_obj._kwargs, named)
         self.child = spawner.spawn(payload, process_obj._name, process_obj._cpus)
         self.pid = self.child.pid
         self.sentinel = self.child.sentinel

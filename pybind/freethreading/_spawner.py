@@ -140,7 +140,8 @@ def _changes(name):
 
 
 def payload(popen, process_obj):
-    """The bytes for a new worker that is to run `process_obj`."""
+    """The bytes for a new worker that is to run `process_obj`, and the primitives that
+    they name, which must last until the worker has unpickled them."""
     changes = _changes(process_obj._name)
     authkey = bytes(process.current_process().authkey)
     stream = io.BytesIO()
@@ -151,13 +152,13 @@ def payload(popen, process_obj):
         if changes:
             _dump(stream, changes)
         end = stream.tell()
-        _dump(stream, process_obj)
+        named = _core.noted(_dump, stream, process_obj)
     finally:
         _context.set_spawning_popen(before)
     stream.seek(0)
     stream.write(HEAD.pack(len(authkey), end - HEAD.size - len(authkey)))
     stream.write(authkey)
-    return stream.getbuffer()
+    return stream.getbuffer(), named
 
 
 def _dump(stream, obj):

@@ -97,12 +97,23 @@ class Errand:
         self.answers.put(use_all(self.things))
 
 
+class Maker:
+    """What it is unpickled to is made when it is pickled: nobody else has it."""
+
+    def __reduce__(self):
+        return list, (make_all(),)
+
+
 class Trouble(Exception):
     pass
 
 
 def get_in_trouble():
     raise Trouble(make_all())
+
+
+def use_argument(_, things, answers):
+    answers.put(use_all(things))
 
 
 def use_item(queue, answers):
@@ -250,6 +261,17 @@ class TravelTest(LifetimeCase):
         self.assertEqual(answers.get(timeout=LIMIT), [True] * len(KINDS))
         worker.join(LIMIT)
         del answers, worker
+        self.doCleanups()
+        self.assertNothingLeft()
+
+    def test_made_while_it_is_pickled_for_a_worker(self):
+        event, answers = Event(), Queue()
+        worker = self.start(use_argument, Gate(event), Maker(), answers)
+        gc.collect()
+        event.set()
+        self.assertEqual(answers.get(timeout=LIMIT), [True] * len(KINDS))
+        worker.join(LIMIT)
+        del event, answers, worker
         self.doCleanups()
         self.assertNothingLeft()
 
