@@ -82,7 +82,11 @@ void ft__tend(struct ft_pool *pool)
 	ft__wake_ready(pool);
 }
 
-/* ---- the list of waiters ---- */
+/* ---- the list of waiters ----
+ *
+ * tests/model/lead.pml checks who leads, and that nobody is forgotten; it is kept in
+ * step with this file.
+ */
 
 static uint32_t mode_wanted(const struct ft_pool *pool)
 {
@@ -91,6 +95,15 @@ static uint32_t mode_wanted(const struct ft_pool *pool)
 			return FT__BELL_EACH;
 	}
 	return FT__BELL_LAZY;
+}
+
+/* One who wants each result must not wait for a leader who does not. */
+static void stir_lazy(struct ft_pool *pool, const struct ft__vigil *waiter)
+{
+	struct ft__bell *bell = &pool->board.control->bell;
+
+	if (waiter->mode == FT__BELL_EACH && ft__load32_relaxed(&bell->asleep) == FT__BELL_LAZY)
+		ft__bell_ring(bell, true);
 }
 
 static void enter(struct ft_pool *pool, struct ft__vigil *waiter)
@@ -104,10 +117,7 @@ static void enter(struct ft_pool *pool, struct ft__vigil *waiter)
 	else
 		pool->waiters = waiter;
 	pool->last_waiter = waiter;
-	/* One who wants each result must not wait for a leader who does not. */
-	struct ft__bell *bell = &pool->board.control->bell;
-	if (waiter->mode == FT__BELL_EACH && ft__load32_relaxed(&bell->asleep) == FT__BELL_LAZY)
-		ft__bell_ring(bell, true);
+	stir_lazy(pool, waiter);
 }
 
 static struct ft__vigil *heir(const struct ft_pool *pool)
@@ -119,10 +129,19 @@ static struct ft__vigil *heir(const struct ft_pool *pool)
 	return waiter;
 }
 
-static void leave(struct ft_pool *pool, struct ft__vigil *waiter)
+/* Who does not lead any more sees to it that somebody does. */
+static void hand_over(struct ft_pool *pool, const struct ft__vigil *waiter)
 {
 	struct ft__vigil *next;
 
+	if (pool->leader == waiter)
+		pool->leader = NULL;
+	if (!pool->leader && (next = heir(pool)))
+		wake(pool, next);
+}
+
+static void leave(struct ft_pool *pool, struct ft__vigil *waiter)
+{
 	if (waiter->prev)
 		waiter->prev->next = waiter->next;
 	else
@@ -131,10 +150,7 @@ static void leave(struct ft_pool *pool, struct ft__vigil *waiter)
 		waiter->next->prev = waiter->prev;
 	else
 		pool->last_waiter = waiter->prev;
-	if (pool->leader == waiter)
-		pool->leader = NULL;
-	if (!pool->leader && (next = heir(pool)))
-		wake(pool, next);
+	hand_over(pool, waiter);
 }
 
 /* ---- sleeping ---- */
@@ -170,8 +186,11 @@ static int stand_aside(struct ft_pool *pool, struct ft__vigil *waiter, ft_deadli
 	pool->kept = pool->ids;
 	pool->unkept |= quiet;
 	waiter->aside = true;
+	hand_over(pool, waiter);
 	int rc = follow(pool, waiter, quiet || until > deadline ? deadline : until);
 	waiter->aside = false;
+	if (pool->notify_here)
+		stir_lazy(pool, waiter);
 	return rc;
 }
 

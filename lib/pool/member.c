@@ -54,8 +54,11 @@ static bool has_ended(struct ft_pool *pool, struct ft_worker *worker, bool death
 
 static void member_free(struct ft_pool *pool, struct ft__member *member)
 {
-	if (is_process(pool))
+	if (is_process(pool)) {
 		ft__collector_unwatch(pool->collector, ft_worker_pidfd(member->worker));
+		/* The leader may not hear of it any more. */
+		ft__bell_again(&pool->board.control->bell);
+	}
 	ft_worker_free(member->worker);
 	free(member);
 }

@@ -71,7 +71,7 @@ int ft__bell_init(struct ft__bell *bell)
 	return 0;
 }
 
-static void wake(struct ft__bell *bell)
+void ft__bell_again(struct ft__bell *bell)
 {
 	static const uint64_t one = 1;
 	uint32_t fd;
@@ -84,8 +84,8 @@ static void wake(struct ft__bell *bell)
 	}
 	fd = ft__load32_acquire(bell->owner == ft__process() ? &own_fd : &parent_fd);
 	/* It cannot fail for good: a full counter (EAGAIN) is readable anyway. */
-	if (fd != NO_FD && write((int)fd, &one, sizeof(one)) < 0)
-		return;
+	while (fd != NO_FD && write((int)fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
 }
 
 void ft__bell_ring(struct ft__bell *bell, bool lazy)
@@ -101,5 +101,5 @@ void ft__bell_ring(struct ft__bell *bell, bool lazy)
 		return;
 	/* Of several ringers one wakes. */
 	if (ft__swap32_seq_cst(&bell->asleep, 0))
-		wake(bell);
+		ft__bell_again(bell);
 }

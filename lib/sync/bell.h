@@ -11,7 +11,7 @@
  *           on futexes)
  *
  * A ringer that dies between the swap and the wake strands nobody: the leader
- * also waits for deaths.
+ * also waits for deaths, and whoever else finds a dead one first rings again.
  *
  * Where io_uring cannot wait on a futex (kernels before 6.7, Docker), the wake
  * is a write to an eventfd.  A process has one of its own, which its workers
@@ -38,6 +38,9 @@ int ft__bell_init(struct ft__bell *bell);
 
 /* Rings if the leader sleeps.  `lazy`: there is a reason for LAZY sleepers too. */
 void ft__bell_ring(struct ft__bell *bell, bool lazy);
+
+/* Wakes the leader, whatever `asleep` says: a ringer has died, perhaps in the middle. */
+void ft__bell_again(struct ft__bell *bell);
 
 /* The eventfd that rings this process's bells, made on first use; -1 where the
  * futex is enough; -errno.  Workers inherit it, exec'ed helpers are told. */

@@ -525,6 +525,51 @@ static void keeps_going(void **state)
 		ft_future_free(futures[i]);
 }
 
+static bool stands_aside(void)
+{
+	const struct ft__vigil *first;
+	bool aside;
+
+	ft__pool_lock(own.pool);
+	first = own.pool->waiters;
+	aside = first && first->aside && first->asleep && own.pool->unkept;
+	ft__pool_unlock(own.pool);
+	return aside;
+}
+
+static void *wait_for_it(void *future)
+{
+	assert_int_equal(ft_future_wait(future, FT_FOREVER), 0);
+	return NULL;
+}
+
+/* A keeper that has led, and whose news were taken away, leads no more. */
+static void the_keeper_hands_over(void **state)
+{
+	struct ft_future *next = NULL, *future = give(FT_CALL_NOTIFY, NULL), *plain;
+	const struct ft__control *control = own.pool->board.control;
+	pthread_t keeper, waiter;
+
+	(void)state;
+	assert_int_equal(pthread_create(&keeper, NULL, wait_for_news, &next), 0);
+	while (!ft__load32_acquire(&control->bell.asleep))
+		sched_yield();
+	ft_future_free(future);
+	work(0);
+	while (!stands_aside())
+		sched_yield();
+	plain = give(0, NULL);
+	assert_int_equal(pthread_create(&waiter, NULL, wait_for_it, plain), 0);
+	while (!ft__load32_acquire(&control->bell.asleep))
+		sched_yield();
+	work(0);
+	pthread_join(waiter, NULL);
+	assert_int_equal(ft_future_notify(plain), 0);
+	pthread_join(keeper, NULL);
+	assert_ptr_equal(next, plain);
+	ft_future_free(plain);
+}
+
 static void cancels_all(void **state)
 {
 	struct ft_future *running = give(0, NULL), *waiting[3];
@@ -597,6 +642,7 @@ int main(void)
 		TEST(tells_after_all),
 		TEST(fetches_the_keeper),
 		TEST(keeps_going),
+		TEST(the_keeper_hands_over),
 		TEST(cancels_all),
 		TEST(gives_its_block),
 	};
