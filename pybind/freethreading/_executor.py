@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """WorkerPoolExecutor on processes: a concurrent.futures.Executor on ft_pool."""
 
+import os
 import threading
 import time
 import weakref
@@ -203,3 +204,4 @@ def _shutdown_all():
 
 
 threading._register_atexit(_shutdown_all)
+os.register_at_fork(after_in_child=_engines.clear)

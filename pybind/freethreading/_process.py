@@ -11,7 +11,7 @@ from . import _pickling, _spawner
 class _Popen:
     """The handle of a started process, in the shape that BaseProcess expects."""
 
-    method = "freethreading"
+    method = _spawner.METHOD
 
     def __init__(self, process_obj):
         from multiprocessing import util

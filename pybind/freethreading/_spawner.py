@@ -28,6 +28,9 @@ from . import _core
 
 HEAD = struct.Struct("<II")
 
+#: What tells our handles of processes from the standard library's.
+METHOD = "freethreading"
+
 # The helper keeps what `threading` registers for os.fork(): see _helper.
 _COMMAND = (
     "import os, sys; sys.path[:] = {sys_path!r}; hooks = []; real = os.register_at_fork;"
@@ -172,6 +175,10 @@ def _forget():
     global _spawner, _lock
     _spawner = None
     _lock = threading.Lock()
+    # They are the parent's: at the child's end nobody is to look after them.  Other
+    # processes than ours are the standard library's business.
+    ours = [c for c in process._children if getattr(c._popen, "method", "") == METHOD]
+    process._children.difference_update(ours)
 
 
 @functools.cache

@@ -248,6 +248,25 @@ class StartTest(TestCase):
         )
         self.assertEqual(out, "42\n[0, 1, 2]\n")
 
+    def test_a_forked_child_ends_in_silence(self):
+        source = """
+            import os, sys, time, warnings
+            from freethreading import Worker, WorkerPool, WorkerPoolExecutor
+            warnings.simplefilter("ignore", DeprecationWarning)
+            if __name__ == "__main__":
+                worker = Worker(target=time.sleep, args=(60,), daemon=True)
+                worker.start()
+                pool, executor = WorkerPool(1), WorkerPoolExecutor(1)
+                print(pool.apply(abs, (-1,)), executor.submit(abs, -2).result(), flush=True)
+                pid = os.fork()
+                if pid == 0:
+                    sys.exit(0)
+                print(os.waitpid(pid, 0)[1], executor.submit(abs, -3).result())
+                pool.terminate()
+                executor.shutdown()
+            """
+        self.assertEqual(run(source), (0, "1 2\n0 3\n", ""))
+
     def test_user_waits_and_sigchld(self):
         out = self.assertRuns(
             """
