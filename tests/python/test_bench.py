@@ -129,6 +129,16 @@ class RunTest(unittest.TestCase):
         self.assertEqual((status, errors), (0, ""))
         self.assertEqual(text, self.text)
 
+    def test_shown_again_with_a_remark_made_at_the_end(self):
+        """As when the host took CPU time away: it was not known at the head."""
+        late = {**self.document, "remarks_after": ["a late one"]}
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(late, file)
+            file.flush()
+            _, text, _ = ft_bench("--load", file.name)
+        self.assertEqual(text.count("Note: a late one\n"), 1)
+        self.assertGreater(text.index("Note: a late one"), text.index("Queue round"))
+
     def test_picture(self):
         for ending, magic in ((".svg", b"<?xml"), (".png", b"\x89PNG")):
             path = os.path.join(self.folder.name, "picture" + ending)

@@ -159,6 +159,7 @@ def _new_document(options, sources, remarks):
         "seconds": options.time or (_QUICK_TIME if options.quick else _TIME),
         "quick": options.quick,
         "remarks": [*remarks, *machine.remarks_before()],
+        "remarks_after": [],
         "taken": {},
         "rows": [],
     }
@@ -174,8 +175,8 @@ def _new_report(options, script, installed, write):
     try:
         _measure(options, sources, document, shown)
     except KeyboardInterrupt:
-        document["remarks"].append("Interrupted: rows are missing.")
-    document["remarks"] += machine.remarks_after(watch)
+        document["remarks_after"].append("Interrupted: rows are missing.")
+    document["remarks_after"] += machine.remarks_after(watch)
     shown.foot(document)
     return document
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The report as a picture: ratios as bars, curves as lines."""
 
+from . import report
 from .kit import OURS
 
 REMEDY = (
@@ -126,5 +127,5 @@ def draw(document, path):
     for number, ((source, group, unit), curve) in enumerate(curves.items()):
         title = f"{group} ({document['sources'][source]['name']})"
         _draw_curve(figure.add_subplot(grid[number, 1]), title, unit, curve)
-    figure.text(0.01, 0.003, " ".join(document["remarks"]), fontsize=6)
+    figure.text(0.01, 0.003, " ".join(report.remarks(document)), fontsize=6)
     figure.savefig(path)

@@ -2,7 +2,8 @@
 """The report: what was measured, as one JSON document.
 
 {"format": 1, "time", "machine", "sources": [{"name", "backend", "executable"}],
- "seconds", "quick", "remarks": [text], "taken": {row: seconds}, "rows": [row]}
+ "seconds", "quick", "remarks": [text], "remarks_after": [text],
+ "taken": {row: seconds}, "rows": [row]}
 
 row: {"source": index, "row", "group", "title", "x", "unit", "wrong", "subjects"}
 subject: {"name", "median", "p99", "samples"} and, for peers, "ratio" and "goal";
@@ -17,6 +18,11 @@ from . import goals
 from .kit import OURS
 
 FORMAT = 1
+
+
+def remarks(document):
+    """Reasons not to trust it: those known before it was measured come first."""
+    return [*document["remarks"], *document.get("remarks_after", ())]
 
 
 def p99(samples):

@@ -3,6 +3,7 @@
 
 import time
 
+from . import report
 from .kit import OURS
 
 _TITLE = 38
@@ -130,7 +131,7 @@ class Table:
             self._write("Not measured:")
             for name, why in self._off:
                 self._write(f"  {name}: {why}")
-        for remark in document["remarks"]:
+        for remark in report.remarks(document):
             self._write(f"Note: {remark}")
         if self._goals:
             self._write(self._count(document))
