@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "os/fd.h"
 #include "os/probe.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -52,5 +53,5 @@ int ft__memfd_create(const char *name, uint64_t size)
 		close(fd);
 		return rc;
 	}
-	return fd;
+	return ft__fd_raise(fd);
 }

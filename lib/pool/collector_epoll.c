@@ -35,10 +35,9 @@ static void epoll_shut(struct ft__collector *collector)
 
 static int epoll_open(struct ft__collector *collector)
 {
-	collector->epoll = epoll_create1(EPOLL_CLOEXEC);
+	collector->epoll = ft__private_fd(epoll_create1(EPOLL_CLOEXEC));
 	if (collector->epoll < 0)
 		return -errno;
-	ft__private_fd(collector->epoll);
 	int rc = epoll_bell(collector);
 	if (rc)
 		epoll_shut(collector);

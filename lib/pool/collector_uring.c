@@ -77,7 +77,9 @@ static int uring_open(struct ft__collector *collector,
 		free(uring);
 		return rc;
 	}
-	ft__private_fd(uring->ring.ring_fd);
+	/* liburing goes by either name, and closes the first. */
+	uring->ring.ring_fd = ft__private_fd(uring->ring.ring_fd);
+	uring->ring.enter_ring_fd = uring->ring.ring_fd;
 	/* A child must not share the indexes with us. */
 	io_uring_ring_dontfork(&uring->ring);
 	uring->enter_flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;

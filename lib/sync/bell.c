@@ -9,6 +9,7 @@
 
 #include "mem/slot.h"
 #include "os/atomic.h"
+#include "os/fd.h"
 #include "os/futex.h"
 #include "os/probe.h"
 
@@ -21,7 +22,7 @@ static uint32_t own_fd = NO_FD, parent_fd = NO_FD;
 static int make_fd(void)
 {
 	uint32_t seen = NO_FD;
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int fd = ft__fd_raise(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 
 	if (fd < 0)
 		return -errno;

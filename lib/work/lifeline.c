@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "os/fd.h"
 #include "work/lifeline.h"
 
 static struct {
@@ -23,8 +24,8 @@ int ft__lifeline_ready(void)
 	if (lifeline.write < 0) {
 		rc = pipe2(fd, O_CLOEXEC) ? -errno : 0;
 		if (!rc) {
-			lifeline.read = fd[0];
-			lifeline.write = fd[1];
+			lifeline.read = ft__fd_raise(fd[0]);
+			lifeline.write = ft__fd_raise(fd[1]);
 		}
 	}
 	pthread_mutex_unlock(&lifeline.lock);

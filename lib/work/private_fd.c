@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "os/atomic.h"
+#include "os/fd.h"
 #include "work/private_fd.h"
 
 /* A bit for each descriptor.  Those above stay open in children that do not
@@ -24,6 +25,7 @@ static void raise_high(uint32_t word)
 
 int ft__private_fd(int fd)
 {
+	fd = ft__fd_raise(fd);
 	if (fd >= 0 && (uint32_t)fd < FDS) {
 		raise_high((uint32_t)fd / 64);
 		/* No partner: forget reads after a fork. */

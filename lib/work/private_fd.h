@@ -6,7 +6,8 @@
 #ifndef FT_WORK_PRIVATE_FD_H
 #define FT_WORK_PRIVATE_FD_H
 
-/* Remembers an open descriptor; returns it. */
+/* Raises (os/fd.h) and remembers an open descriptor; returns where it lies now,
+ * or, without a word to errno, what is negative. */
 int ft__private_fd(int fd);
 
 /* Forgets and closes it; negative ones are ignored. */

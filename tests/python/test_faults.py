@@ -175,6 +175,33 @@ class ProgramTest(FaultTest):
 """
         )
 
+    def test_descriptors_closed_at_work(self):
+        """What lies above is not reached: deaths are seen, and new workers started."""
+        self.assertWhole(
+            """
+    def main():
+        with WorkerPool(2) as pool:
+            assert pool.map(square, range(50)) == [x * x for x in range(50)]
+            worker = Worker(target=time.sleep, args=(60,))
+            worker.start()
+            later = pool.apply_async(square, (3,))
+            os.closerange(3, 1001)
+            assert later.get(30) == 9
+            assert pool.map(square, range(50)) == [x * x for x in range(50)]
+            try:
+                pool.apply_async(os._exit, (3,)).get(30)
+            except WorkerDiedError:
+                pass
+            else:
+                raise AssertionError("a death was not seen")
+            assert pool.map(square, range(50)) == [x * x for x in range(50)]
+        worker.kill()
+        worker.join(30)
+        assert worker.exitcode == -signal.SIGKILL, worker.exitcode
+        whole()
+"""
+        )
+
     def test_nothing_piles_up(self):
         """Spare workers leave by themselves, half a second after the last start."""
         self.assertWhole(
