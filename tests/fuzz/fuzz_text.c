@@ -57,10 +57,10 @@ static void variables(const char *text, bool count)
 	unsetenv("FT_NUM_WORKERS");
 	set("FT_PROBE", text);
 	for (unsigned feature = 0; feature < FT__FEATURES; feature++) {
-		const char *name = ft__feature_text(feature)->name, *at = strstr(text, name);
-		bool no = ft__feature_overridden(feature);
+		char word[64];
 
-		INSIST(!no || (at && at > text));
+		snprintf(word, sizeof(word), "-%s", ft__feature_text(feature)->name);
+		INSIST(!ft__feature_overridden(feature) || strstr(text, word));
 	}
 	unsetenv("FT_PROBE");
 }
