@@ -57,6 +57,38 @@ struct ft__block *ft__block_at_offset(uint64_t offset)
 			    sizeof(struct ft__block));
 }
 
+/* Where the block begins that has this place of the data in it, by the words of its
+ * spans.  Beyond every span: there is none. */
+static uint64_t beginning(uint64_t offset)
+{
+	uint64_t index = offset >> FT__SPAN_SHIFT;
+	/* Acquire: pairs with the stores that commit a span. */
+	uint64_t span = ft__load64_acquire(&ft__arena.span[index]);
+	uint32_t operand = FT__WORD_OWNER(span);
+
+	if (FT__WORD_STATE(span) == FT__SPAN_CLASS && operand < FT__CLASSES)
+		return offset & ~(ft__class_size(operand) - 1);
+	if (FT__WORD_STATE(span) == FT__SPAN_REST)
+		return (uint64_t)operand << FT__SPAN_SHIFT;
+	return FT__WORD_STATE(span) == FT__SPAN_RUN ? index << FT__SPAN_SHIFT : UINT64_MAX;
+}
+
+bool ft__block_gone(const void *inside)
+{
+	struct ft__block *block;
+	uint64_t offset, span;
+
+	/* Pairs with publish() in arena.c. */
+	if (!FT__LOAD_POINTER(&ft__arena.base))
+		return false;
+	/* Wraps round below the data, and is then beyond every span. */
+	offset = (uintptr_t)inside - (uintptr_t)ft__arena.data;
+	if (offset >> FT__SPAN_SHIFT >= ft__spans_high())
+		return false;
+	block = find(beginning(offset), &span);
+	return !block || FT__WORD_STATE(ft__load64_relaxed(&block->word)) == FT__BLOCK_FREE;
+}
+
 uint64_t ft__block_room(uint64_t span)
 {
 	uint64_t size = FT__WORD_STATE(span) == FT__SPAN_RUN

@@ -98,6 +98,10 @@ static inline void *ft__block_payload(struct ft__block *block)
 /* The same, if its span says that a block starts there: *span is the span's
  * word, which tells how large it is. */
 struct ft__block *ft__block_find(const void *payload, uint64_t *span);
+/* Was what lay at this place of the arena in a block that is free by now?  For who
+ * asks about what it uses, the answer is no; of what was freed it may be either, as
+ * the place may be in use again.  Writes nothing. */
+bool ft__block_gone(const void *inside);
 /* What a block has room for after its header; `span` from ft__block_find. */
 uint64_t ft__block_room(uint64_t span);
 /* The header behind an offset read from shared pages, checked; or NULL. */

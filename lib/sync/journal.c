@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "mem/block.h"
 #include "os/atomic.h"
 #include "sync/barrier.h"
 #include "sync/condition.h"
@@ -43,7 +44,25 @@ static void drop(struct ft__slot *slot, uint32_t i)
 	FT__POINT();
 }
 
-/* Forgets locks that somebody else released, FT_LOCK_UNOWNED. */
+/* A lock that went with its block: nobody holds it, or waits for it. */
+static bool is_gone(uint64_t entry)
+{
+	struct ft_lock *lock = object_of(entry, sizeof(*lock));
+
+	return kind_of(entry) == FT__NOTE_LOCK && lock && ft__block_gone(lock);
+}
+
+/* Where a lock went with its block there may be another by now, noted as well. */
+static bool noted_before(const struct ft__slot *slot, uint32_t i)
+{
+	for (uint32_t j = 0; j < i; j++)
+		if (slot->journal[j] == slot->journal[i])
+			return true;
+	return false;
+}
+
+/* Forgets locks that somebody else released, FT_LOCK_UNOWNED, and those that went
+ * with their block while they were held: one note is left for each that is held. */
 static void clean(struct ft__self *self)
 {
 	struct ft__slot *slot = self->slot;
@@ -53,7 +72,8 @@ static void clean(struct ft__self *self)
 
 		if (kind_of(slot->journal[i]) != FT__NOTE_LOCK || !lock)
 			continue;
-		if ((ft__load32_relaxed(&lock->word) & FT_LOCK_OWNER_MASK) != self->owner)
+		if ((ft__load32_relaxed(&lock->word) & FT_LOCK_OWNER_MASK) != self->owner ||
+		    is_gone(slot->journal[i]) || noted_before(slot, i))
 			drop(slot, i);
 	}
 }
@@ -162,7 +182,8 @@ static bool outlives(uint64_t entry, uint32_t owner)
 {
 	struct ft_lock *lock = object_of(entry, sizeof(*lock));
 
-	return kind_of(entry) == FT__NOTE_LOCK && lock && (lock->flags & FT_LOCK_UNOWNED) &&
+	return kind_of(entry) == FT__NOTE_LOCK && lock && !is_gone(entry) &&
+	       (lock->flags & FT_LOCK_UNOWNED) &&
 	       (ft__load32_relaxed(&lock->word) & ~FT_LOCK_WAITERS) == owner;
 }
 
@@ -204,7 +225,8 @@ static void thread_leaves(uint32_t owner)
 	for (uint32_t i = noted(slot); i-- > 0;) {
 		if (outlives(slot->journal[i], owner))
 			continue;
-		settle_at_once(owner, &slot->journal[i]);
+		if (!is_gone(slot->journal[i]))
+			settle_at_once(owner, &slot->journal[i]);
 		drop(slot, i);
 	}
 	if (ft__self_tls.more)

@@ -6,7 +6,8 @@
  * An entry is noted before the first store to the object and dropped after the
  * last wake.  Entries are an unordered set; FT__JOURNAL of them, the last few
  * kept for what is noted only for a moment (events, queues).  A full journal
- * first drops notes of locks that the thread no longer holds; if that does not
+ * first drops notes of locks that the thread no longer holds, or that went with
+ * their block while it held them, and nobody may hold any more; if that does not
  * help, ft__note says no, and a lock is then `polled` (freethreading/lock.h).
  * A queue, semaphore or condition can always be noted: no thread is inside two
  * of them at a time, and a condition whose note stays until a lock is released

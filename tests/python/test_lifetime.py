@@ -448,6 +448,91 @@ class DeathTest(LifetimeCase):
         self.assertNothingLeft()
 
 
+def acquire_all(locks):
+    """Takes them out of the list, so that whoever gave it has none any more."""
+    while locks:
+        locks.pop().acquire()
+
+
+def forget_held_locks(queue, held, dropped):
+    acquire_all(queue.get(timeout=LIMIT))
+    held.set()
+    dropped.wait(LIMIT)
+    Barrier(1).wait(LIMIT)
+    queue.put("passed")
+
+
+class HeldTest(LifetimeCase):
+    """Dropped while they were held: they count no more among what a thread holds,
+    which is not much beside a barrier."""
+
+    COUNT = 30
+
+    def test_by_their_thread(self):
+        for kind in (Lock, RLock, Condition):
+            with self.subTest(kind.__name__):
+                acquire_all([kind() for _ in range(self.COUNT)])
+                self.assertEqual(Barrier(1).wait(LIMIT), 0)
+                self.assertNothingLeft()
+
+    def test_recursively(self):
+        rlocks = [RLock() for _ in range(self.COUNT)]
+        acquire_all(rlocks + rlocks)
+        self.assertRaises(RuntimeError, Barrier(1).wait, LIMIT)
+        del rlocks
+        self.assertEqual(Barrier(1).wait(LIMIT), 0)
+        self.assertNothingLeft()
+
+    def test_one_after_the_other(self):
+        for _ in range(self.COUNT):
+            lock = Lock()
+            lock.acquire()
+        self.assertEqual(Barrier(1).wait(LIMIT), 0)
+        self.assertTrue(lock.locked())
+        lock.release()
+        del lock
+        self.assertNothingLeft()
+
+    def test_by_another_thread(self):
+        locks, held, dropped = [Lock() for _ in range(self.COUNT)], Event(), Event()
+        passed = []
+
+        def hold():
+            for lock in locks:
+                lock.acquire()
+            del lock
+            held.set()
+            dropped.wait(LIMIT)
+            passed.append(Barrier(1).wait(LIMIT))
+
+        thread = Thread(hold)
+        self.assertTrue(held.wait(LIMIT))
+        locks.clear()
+        dropped.set()
+        thread.done()
+        self.assertEqual(passed, [0])
+
+    def test_by_another_process(self):
+        locks, queue = [Lock() for _ in range(self.COUNT)], Queue()
+        held, dropped = Event(), Event()
+        worker = self.start(forget_held_locks, queue, held, dropped)
+        queue.put(locks)
+        self.assertTrue(held.wait(LIMIT))
+        self.assertTrue(all(lock.locked() for lock in locks))
+        locks.clear()
+        dropped.set()
+        self.assertEqual(queue.get(timeout=LIMIT), "passed")
+        worker.join(LIMIT)
+        self.assertEqual(worker.exitcode, 0)
+
+    def test_their_threads_have_ended(self):
+        before = _core.arena_info()["slots"]
+        for _ in range(self.COUNT):
+            Thread(lambda: acquire_all([Lock(), RLock()])).done()
+        self.assertTrue(eventually(lambda: _core.arena_info()["slots"] <= before))
+        self.assertNothingLeft()
+
+
 class ManyTest(LifetimeCase):
     COUNT = 10_000
 

@@ -97,6 +97,108 @@ static void room_for_each_kind(void **state)
 	ft_block_free(locks);
 }
 
+/* ---- locks that went with their block ----------------------------------- */
+
+static struct ft_lock *lock_new(size_t size, size_t at, uint32_t flags)
+{
+	struct ft_lock *lock = (struct ft_lock *)((char *)shared_alloc(size) + at);
+
+	REQUIRE(ft_lock_init(lock, FT_SHARED | flags) == 0);
+	REQUIRE(ft_lock_acquire(lock, FT_NOW) == 0);
+	return lock;
+}
+
+/* Of every kind of block: of a class, a run's first span, and its further ones. */
+static void gone_while_held(void **state)
+{
+	const size_t size[] = { 64, 20000, 300000, 300000, 300000 };
+	const size_t at[] = { 0, 19968, 64, 131072, 299008 };
+
+	(void)state;
+	for (size_t kind = 0; kind < sizeof(size) / sizeof(*size); kind++) {
+		struct ft_lock *kept = lock_new(size[kind], at[kind], 0), *locks[FT__JOURNAL];
+		uint32_t held = FT__JOURNAL - 5;
+
+		for (uint32_t i = 0; i < held; i++)
+			locks[i] = lock_new(size[kind], at[kind], i % 2 ? FT_LOCK_UNOWNED : 0);
+		assert_int_equal(self->slot->noted, held + 1);
+		assert_false(ft__note(self, FT__NOTE_BARRIER, kept));
+		for (uint32_t i = 0; i < held; i++) {
+			assert_false(ft__block_gone(locks[i]));
+			assert_int_equal(ft_block_free((char *)locks[i] - at[kind]), 0);
+		}
+		assert_true(ft__note(self, FT__NOTE_BARRIER, kept));
+		assert_int_equal(self->slot->noted, 2);
+		assert_int_equal(self->slot->journal[0], entry(FT__NOTE_LOCK, kept));
+		ft__unnote(self, FT__NOTE_BARRIER, kept);
+		assert_int_equal(ft_lock_release(kept), 0);
+		assert_empty();
+		ft_block_free((char *)kept - at[kind]);
+	}
+	assert_false(ft__block_gone(&setup));
+	assert_false(ft__block_gone(self->slot));
+}
+
+/* In the same place, one after the other: one note is left, of the last one. */
+static void another_in_its_place(void **state)
+{
+	struct ft_lock *lock = NULL, *other;
+
+	(void)state;
+	for (uint32_t i = 0; i < FT__JOURNAL - 4; i++) {
+		if (lock)
+			ft_block_free(lock);
+		lock = lock_new(64, 0, FT_LOCK_UNOWNED);
+		assert_int_equal(self->slot->journal[i], entry(FT__NOTE_LOCK, lock));
+		assert_int_equal(self->slot->journal[i], self->slot->journal[0]);
+	}
+	other = lock_new(64, 0, 0);
+	assert_int_equal(self->slot->noted, 2);
+	assert_int_equal(self->slot->journal[0], entry(FT__NOTE_LOCK, lock));
+	assert_int_equal(self->slot->journal[1], entry(FT__NOTE_LOCK, other));
+	assert_int_equal(other->polled, 0);
+	assert_int_equal(ft_lock_release(lock), 0);
+	assert_int_equal(ft_lock_release(other), 0);
+	assert_empty();
+	ft_block_free(lock);
+	ft_block_free(other);
+}
+
+static int hold_one(void *arg)
+{
+	*(struct ft_lock **)arg = lock_new(64, 0, FT_LOCK_UNOWNED);
+	return 0;
+}
+
+static int hold_one_and_drop_it(void *arg)
+{
+	hold_one(arg);
+	return ft_block_free(*(struct ft_lock **)arg);
+}
+
+/* A thread that ends keeps its slot for the locks it holds, not for what is gone. */
+static void slots_are_not_kept(void **state)
+{
+	uint32_t before = ft__slot_count();
+	struct ft_lock *lock;
+	struct helper helper;
+
+	(void)state;
+	helper_start(&helper, hold_one_and_drop_it, &lock);
+	assert_int_equal(helper_join(&helper), 0);
+	assert_int_equal(ft__slot_count(), before);
+	helper_start(&helper, hold_one, &lock);
+	assert_int_equal(helper_join(&helper), 0);
+	assert_int_equal(ft__slot_count(), before + 1);
+	assert_int_equal(ft_block_free(lock), 0);
+	/* The next that ends with a note looks at those that are kept. */
+	helper_start(&helper, hold_one, &lock);
+	assert_int_equal(helper_join(&helper), 0);
+	assert_int_equal(ft__slot_count(), before + 1);
+	assert_int_equal(ft_lock_release(lock), 0);
+	ft_block_free(lock);
+}
+
 /* ---- signal handlers --------------------------------------------------- */
 
 static struct ft_event *handled;
@@ -204,6 +306,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_at_each_step),
 		cmocka_unit_test(room_for_each_kind),
+		cmocka_unit_test(gone_while_held),
+		cmocka_unit_test(another_in_its_place),
+		cmocka_unit_test(slots_are_not_kept),
 		cmocka_unit_test(handlers_between_steps),
 		cmocka_unit_test(settling),
 	};
