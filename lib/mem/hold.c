@@ -48,6 +48,7 @@ struct walk {
 	struct ft__block *page; /* the current one */
 	uint64_t *link;         /* that led to `next` */
 	uint64_t *places, count;
+	uint64_t *cursor;       /* the first page's; NULL: there was none yet */
 	uint32_t pages;
 };
 
@@ -77,7 +78,8 @@ static bool turn(struct walk *walk)
 	walk->places = payload + 1;
 	walk->count = ft_block_size(payload) / sizeof(*payload);
 	walk->count -= walk->count > 0;
-	walk->pages++;
+	if (!walk->pages++)
+		walk->cursor = payload;
 	return true;
 }
 
@@ -99,16 +101,33 @@ static uint64_t *place(const struct walk *walk, uint64_t name, uint64_t i)
 	return &walk->places[at < walk->count ? at : at - walk->count];
 }
 
+/* A carrier's hold stands there.  Only by who joins the block: it writes to a page. */
+static void remember(const struct walk *walk, uint64_t hold, uint64_t page, uint64_t at)
+{
+	if (walk->cursor && is_block(hold))
+		ft__store64_relaxed(walk->cursor, page << 32 | at);
+}
+
 /* With their headers, these fill a size class, or whole spans. */
 static size_t page_size(uint32_t pages)
 {
 	return ((size_t)128 << 2 * pages) - sizeof(struct ft__block);
 }
 
+static uint64_t places_in(uint32_t pages)
+{
+	return page_size(pages) / sizeof(uint64_t) - 1;
+}
+
+/* Where who makes a page for its hold puts that. */
+static uint64_t first_place(uint64_t hold, uint32_t pages)
+{
+	return start(name_of(hold), places_in(pages));
+}
+
 /* A page for so many before it, linked nowhere yet. */
 static struct ft__block *page_new(uint64_t handle, uint64_t hold, uint32_t pages)
 {
-	size_t count = page_size(pages) / sizeof(uint64_t);
 	struct ft__block *page;
 	uint64_t *words, seen;
 	void *payload;
@@ -117,9 +136,9 @@ static struct ft__block *page_new(uint64_t handle, uint64_t hold, uint32_t pages
 		return NULL;
 	page = ft__block_of(payload);
 	words = payload;
-	for (size_t i = 0; i < count; i++)
+	for (uint64_t i = 0; i <= places_in(pages); i++)
 		ft__store64_relaxed(&words[i], 0);
-	ft__store64_relaxed(&words[1 + start(name_of(hold), count - 1)], hold);
+	ft__store64_relaxed(&words[1 + first_place(hold, pages)], hold);
 	ft__store64_relaxed(&page->home, handle);
 	ft__store64_relaxed(&page->link, 0);
 	seen = ft__load64_relaxed(&page->word);
@@ -149,6 +168,7 @@ static int page_add(struct walk *walk, uint64_t hold)
 		return -ENOMEM;
 	if (ft__cas64_seq_cst(walk->link, &walk->next, ft__offset(page))) {
 		page_linked(page, ft__load64_relaxed(&page->word));
+		remember(walk, hold, walk->pages, first_place(hold, walk->pages));
 		return 0;
 	}
 	ft__block_end(page, ft__load64_relaxed(&page->word));
@@ -174,8 +194,10 @@ static bool put_here(const struct walk *walk, uint64_t hold)
 	for (uint64_t i = 0; i < window(walk); i++) {
 		uint64_t *at = place(walk, name, i);
 
-		if (ft__load64_relaxed(at) == 0 && change(at, 0, hold))
-			return true;
+		if (ft__load64_relaxed(at) != 0 || !change(at, 0, hold))
+			continue;
+		remember(walk, hold, walk->pages - 1, (uint64_t)(at - walk->places));
+		return true;
 	}
 	return false;
 }
@@ -251,31 +273,37 @@ void ft__hold_unload(struct ft__block *block, uint64_t handle, uint64_t carrier)
 	}
 }
 
-/* From the cursor on, so that places that were left are passed once. */
-static bool any_here(const struct walk *walk)
+static bool is_held(const struct walk *walk, uint64_t at)
 {
-	uint64_t *cursor = walk->places - 1;
-	uint64_t at = walk->count ? ft__load64_relaxed(cursor) % walk->count : 0;
-
-	for (uint64_t i = 0; i < walk->count; i++) {
-		/* Seq_cst: pairs with what change() wrote. */
-		if (ft__load64_seq_cst(&walk->places[at])) {
-			if (i)
-				ft__store64_relaxed(cursor, at);
-			return true;
-		}
-		at = at + 1 < walk->count ? at + 1 : 0;
-	}
-	return false;
+	/* Seq_cst: pairs with what change() wrote. */
+	return at < walk->count && ft__load64_seq_cst(&walk->places[at]);
 }
 
+/* Where the cursor points. */
+static bool any_at_cursor(struct walk walk)
+{
+	uint64_t cursor;
+
+	if (!turn(&walk))
+		return false;
+	cursor = ft__load64_relaxed(walk.cursor);
+	while (walk.pages <= cursor >> 32)
+		if (!turn(&walk))
+			return false;
+	return is_held(&walk, cursor & UINT32_MAX);
+}
+
+/* Reads only: whoever asks may have come too late, and the pages be somebody else's. */
 bool ft__hold_any(const struct ft__block *block, uint64_t handle)
 {
 	struct walk walk = walk_of(block, handle);
 
+	if (any_at_cursor(walk))
+		return true;
 	while (turn(&walk))
-		if (any_here(&walk))
-			return true;
+		for (uint64_t at = 0; at < walk.count; at++)
+			if (is_held(&walk, at))
+				return true;
 	/* Of what was not looked at, something may be held. */
 	return walk.next != 0;
 }

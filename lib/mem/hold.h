@@ -16,11 +16,15 @@
  * Holds stand in the block's pages: its `link` leads to the first, a page's `link`
  * to the next, which is four times as large.  A page is a block in the state PAGE
  * whose `home` is the handle of the block that is held.  Its payload is the cursor,
- * which is a hint (the place where a hold was seen last), then the places.  In each
- * page a holder has a window of some places, by a hash of its name: it stands in one
- * of these, or in none, so that it is found in a few steps, however many there are.
- * The first page with room is taken; where none has any, a page is linked behind the
- * last, by a CAS of 0.
+ * then the places.  In each page a holder has a window of some places, by a hash of
+ * its name: it stands in one of these, or in none, so that it is found in a few
+ * steps, however many there are.  The first page with room is taken; where none has
+ * any, a page is linked behind the last, by a CAS of 0.
+ *
+ * The cursor of the first page is a hint for who looks whether there is any hold:
+ * where a carrier put the last one (page in bits 32-63, place in 0-31); the others
+ * are 0.  It is written by who is joining only: who leaves may be too late, and the
+ * page somebody else's block by then.
  *
  * A page is linked while the block is SHARED, by who is joining, and unlinked never:
  * who ends the block frees all pages, the last one first, so that one that is not

@@ -14,7 +14,8 @@
  * its own, and links it, or finds that of another linked and frees its own.  There
  * each has a place (in lib several may want the same one, which a CAS decides).  An
  * end that was begun is gone through again by the sweeper (what is in the block is
- * not modelled).
+ * not modelled).  The cursor in the first page is written by who is joining; what it
+ * says is not modelled, but that the page is one.
  *
  *   PASS
  *   PASS -DKILLS=0 -DWORKERS=3 -DROUNDS=1
@@ -30,6 +31,7 @@
  *   FAIL -DNO_CAS             links a page in place of another
  *   FAIL -DPAGE_LEFT          a sweeper that leaves the page of the dead as it is
  *   FAIL -DPAGE_TAKEN         a sweeper that frees it without a look at the link
+ *   FAIL -DCURSOR_LATE        the cursor is written by who looks at the holds
  *   FAIL -DPAGE_LOOSE         a page that was not linked is left as it is
  *   LONG PASS -DKILLS=0 -DWORKERS=3
  *   LONG PASS -DKILLS=1 -DWORKERS=3 -DROUNDS=1
@@ -83,6 +85,11 @@ inline look_at_slots() {
 	od
 }
 
+/* To the first page, which goes when the block is ended. */
+inline write_cursor() {
+	assert(state == SHARED)
+}
+
 /* Is the second page there for whoever walks? */
 #define is_there (link && page[link - 1] != NONE)
 
@@ -101,7 +108,13 @@ inline look_at_holds() {
 	:: k < ALL && is_there && hold[k] -> busy = true; break
 	:: k < ALL && !(is_there && hold[k]) -> k++
 	:: k == ALL -> break
-	od
+	od;
+#ifdef CURSOR_LATE
+	if
+	:: busy && k < ALL -> write_cursor()
+	:: else
+	fi
+#endif
 }
 
 /* What stood in another page is seen by nobody. */
@@ -147,7 +160,8 @@ inline put(me) {
 		fi
 	:: else
 	fi;
-	hold[me] = true
+	hold[me] = true;
+	write_cursor()
 }
 
 inline take(me) {

@@ -4,9 +4,11 @@
 
 #include "mem/span.h"
 
-/* What the test itself knows: who has the block with this payload. */
+/* What the test itself knows: who has the block with this payload; the handle of
+ * the block that they share. */
 static struct {
 	void *has[PLAYERS];
+	uint64_t shared;
 } truth;
 
 static void begin(void)
@@ -62,6 +64,60 @@ static void play_runs(int me)
 		put(me, get(me, ((size_t)me + turn) % 3 * FT__SPAN + FT__SPAN));
 }
 
+/* A block where a page of holds may have been, with words that are one's, and words
+ * that are nobody's: somebody who comes late to look at the page writes nothing. */
+static void get_page(int me)
+{
+	uint64_t *words = get(me, 96);
+
+	if (!words)
+		return;
+	for (uint64_t i = 0; i < 12; i++)
+		words[i] = i % 4 ? i : 0;
+	for (uint64_t i = 0; i < 24; i++) {
+		step(NULL, 0);
+		insist(words[i % 12] == (i % 4 ? i % 12 : 0), "somebody wrote to a word");
+	}
+	put(me, words);
+}
+
+static void play_maker(int me)
+{
+	uint64_t handle, *block;
+
+	insist(ft_block_alloc(16, (void **)&block) == 0, "alloc failed");
+	handle = ft_block_handle(block);
+	*block = handle;
+	insist(ft_block_share(block) == 0, "share failed");
+	truth.shared = handle;
+	step(NULL, 0);
+	insist(ft_block_drop(block) == 0, "drop failed");
+	get_page(me);
+}
+
+static void play_guest(int me)
+{
+	for (int turn = 0; turn < 2; turn++) {
+		uint64_t handle = truth.shared;
+		void *block;
+
+		if (handle && ft_block_hold(handle, &block) == 0) {
+			insist(*(uint64_t *)block == handle, "it is another block");
+			insist(ft_block_drop(block) == 0, "drop failed");
+		}
+		get_page(me);
+	}
+}
+
+/* Nobody holds it any more. */
+static const char *is_gone(void)
+{
+	void *block;
+
+	return truth.shared && ft_block_at(truth.shared, &block) != -ESTALE ? "it is still there"
+									    : NULL;
+}
+
 /* There is nothing but what they allocate. */
 static void no_stage(void *block)
 {
@@ -74,6 +130,7 @@ static const struct scenario scenarios[] = {
 	SCENE("runs", 3, begin, never, nothing, 7, 300, 0, play_runs, play_runs, play_runs),
 	SCENE("both", 4, begin, never, nothing, 15, 500, 0, play_runs, play_small, play_runs,
 	      play_small),
+	SCENE("shared", 3, begin, never, is_gone, 7, 400, 0, play_maker, play_guest, play_guest),
 };
 
 static const struct scenario small[] = {

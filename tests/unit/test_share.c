@@ -215,6 +215,41 @@ static void many_holders(void **state)
 	assert_int_equal(blocks_now(), before);
 }
 
+/* Where the first page's cursor points. */
+static uint64_t at_cursor(void *p)
+{
+	struct ft__block *page = ft__block_at_offset(header(p)->link);
+	uint64_t cursor = *(uint64_t *)ft__block_payload(page);
+
+	for (uint64_t i = 0; i < cursor >> 32; i++)
+		page = ft__block_at_offset(page->link);
+	return ((uint64_t *)ft__block_payload(page))[1 + (cursor & UINT32_MAX)];
+}
+
+/* The one that is likely to stay longest is looked at first. */
+static void the_last_carrier(void **state)
+{
+	void *p = get_shared(), *q, *carriers[300];
+	uint64_t handle = ft_block_handle(p);
+
+	(void)state;
+	for (int i = 0; i < 300; i++) {
+		carriers[i] = get_carrier(handle);
+		assert_int_equal(at_cursor(p), ft_block_handle(carriers[i]));
+		/* Not who comes and goes. */
+		assert_int_equal(ft_block_hold(handle, &q), 0);
+		assert_int_equal(ft_block_drop(q), 0);
+		assert_int_equal(at_cursor(p), ft_block_handle(carriers[i]));
+	}
+	assert_int_equal(ft_block_drop(p), 0);
+	for (int i = 0; i < 300; i++) {
+		assert_int_equal(at_cursor(p), ft_block_handle(carriers[299]));
+		assert_int_equal(ft_block_free(carriers[i]), 0);
+	}
+	assert_true(is_gone(handle));
+	clean();
+}
+
 /* Every place of every page: what is `from` is `to` then. */
 static void fill(void *p, uint64_t from, uint64_t to)
 {
@@ -533,6 +568,7 @@ int main(void)
 		cmocka_unit_test(all_or_none),
 		cmocka_unit_test(a_carrier_holds),
 		cmocka_unit_test(many_holders),
+		cmocka_unit_test(the_last_carrier),
 		cmocka_unit_test(too_many_holders),
 		cmocka_unit_test(many_times),
 		cmocka_unit_test(a_block_with_a_queue),
