@@ -174,6 +174,12 @@ static pid_t worker_now(const struct ft_future *future)
 	return seat < pool->board.seats ? ft__member_pid(pool, seat) : 0;
 }
 
+/* The death of one that waited is another task's, or nobody's. */
+static pid_t worker_then(const struct ft_future *future)
+{
+	return future->waited ? 0 : future->death.pid;
+}
+
 pid_t ft_future_worker(struct ft_future *future)
 {
 	pid_t pid = 0;
@@ -182,12 +188,12 @@ pid_t ft_future_worker(struct ft_future *future)
 	if (rc)
 		return rc;
 	if (is_done(future))
-		return future->death.pid;
+		return worker_then(future);
 	ft__pool_lock(future->pool);
 	if (future->stage == FT__STAGE_DEALT)
 		pid = worker_now(future);
 	else if (future->stage == FT__STAGE_ENDED)
-		pid = future->death.pid;
+		pid = worker_then(future);
 	ft__pool_unlock(future->pool);
 	return pid;
 }

@@ -248,7 +248,7 @@ void ft__harvest_rest(struct ft_pool *pool)
 
 static void end_waiting(struct ft_pool *pool, struct ft_future *future, int status)
 {
-	future->lost = status == -EOWNERDEAD;
+	future->lost = future->waited = status == -EOWNERDEAD;
 	if (future->lost)
 		future->death = pool->last_death;
 	ft__harvest_end(pool, future, status);

@@ -44,6 +44,7 @@ struct ft_future {
 	bool news;                 /* in pool->news */
 	bool told;                 /* was handed to ft_pool_next */
 	bool lost;                 /* its worker died, or all of them: see `death` */
+	bool waited;               /* lost while it waited for a worker */
 	uint32_t flags;            /* FT_CALL_NOTIFY */
 	uint64_t group;            /* const */
 	uint32_t retries;          /* how often it may still begin anew */

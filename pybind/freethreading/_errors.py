@@ -15,11 +15,27 @@ def broken(reason):
     return BrokenProcessPool(f"the pool is broken: {reason}")
 
 
+def given_up(pid, signo, code, name):
+    """Why a pool has given up whose last worker to die died like this; pid 0: none
+    could be started."""
+    if not pid:
+        return "no worker can be started"
+    how = _how(signo, code)
+    return (
+        "workers end faster than they work; the last one,"
+        f" {name!r} (pid {pid}), {how} before it took a task"
+    )
+
+
 def _signal_name(signo):
     try:
         return _signal.Signals(signo).name
     except ValueError:
         return f"signal {signo}"
+
+
+def _how(signo, code):
+    return f"was killed by {_signal_name(signo)}" if signo else f"left with exit code {code}"
 
 
 class WorkerDiedError(BrokenProcessPool):
@@ -55,11 +71,7 @@ class WorkerDiedError(BrokenProcessPool):
         self.name = name
 
     def __str__(self):
-        how = (
-            f"was killed by {_signal_name(self.signal)}"
-            if self.signal
-            else f"left with exit code {self.exitcode}"
-        )
+        how = _how(self.signal, self.exitcode)
         return (
             f"worker {self.name!r} (pid {self.pid}) {how} while it ran task {self.task};"
             " that task is lost, the others go on"

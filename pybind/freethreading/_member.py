@@ -34,7 +34,8 @@ class Members:
     def __init__(self, kind, initializer, initargs):
         self._kind = kind
         self._serve = (kind.replies, initializer, initargs)
-        self._seats = {}
+        self._seats = {}  # in the order in which they started
+        self._death = None
         self.broken = None
 
     def start(self, seat, handle, cpus):
@@ -45,6 +46,7 @@ class Members:
         worker = self._kind(target=_seat.serve, args=(handle, *self._serve), daemon=True)
         worker._cpus = cpus
         worker.start()
+        self._seats.pop(seat, None)
         self._seats[seat] = worker
         return worker._popen.child
 
@@ -55,6 +57,28 @@ class Members:
             from ._errors import broken
 
             raise broken(self.broken)
+
+    def given_up(self, death=None):
+        """The exception of a pool whose workers die before they take a task: the
+        death of the last one is what a task that waited has."""
+        from ._errors import broken, given_up
+
+        if self.broken:
+            return broken(self.broken)
+        self._death = self._death or death or self._last_death()
+        text = given_up(*self._death)
+        if self._serve[1] is not None:
+            text += ": see what the initializer does"
+        return broken(text)
+
+    def _last_death(self):
+        """As far as it can be told from who sat in the seats last."""
+        ended = [w for w in reversed(list(self._seats.values())) if w.exitcode is not None]
+        if not ended:
+            return 0, 0, 0, ""
+        worker = max(ended, key=lambda worker: worker.exitcode != 0)
+        code = worker.exitcode
+        return worker.pid, max(-code, 0), code, worker._popen.child.name
 
     def explain(self, error):
         """The lost task of a pool that can't work has a better reason."""

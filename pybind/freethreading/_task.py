@@ -32,9 +32,9 @@ def failure(members, status, ticket):
     """The exception of a task that ended with a status that is not 0; without a
     ticket, of a pool that takes no tasks."""
     if ticket is None:
-        from ._errors import broken
-
-        return broken(members.broken or "workers end faster than they work")
+        return members.given_up()
+    if status == -EOWNERDEAD and not ticket.worker_pid:
+        return members.given_up(ticket.death())
     return members.explain(_failure(status, ticket))
 
 

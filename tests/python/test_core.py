@@ -1387,6 +1387,7 @@ class PoolTest(PoolTestCase):
         ticket = pool.submit(b"e")
         self.assertTrue(ticket.wait(LIMIT))
         self.assertEqual(ticket.status(), -errno.EOWNERDEAD)
+        self.assertEqual(ticket.worker_pid, 0)
         with self.assertRaisesRegex(RuntimeError, "given up"):
             pool.submit(b"e")
 

@@ -75,6 +75,12 @@ def bad_initializer():
     raise OSError("no such luck")
 
 
+def deadly_initializer(how):
+    if how < 0:
+        os.kill(os.getpid(), -how)
+    os._exit(how)
+
+
 class ExecutorTestCase(TestCase):
     def executor(self, *args, **kwargs):
         executor = WorkerPoolExecutor(*args, **kwargs)
@@ -257,6 +263,16 @@ class ExecutorTest(ExecutorTestCase):
 
 class ProcessExecutorTest(ExecutorTestCase):
     """What only processes do."""
+
+    def test_an_initializer_that_ends_its_worker(self):
+        for how, text in ((-9, "was killed by SIGKILL"), (0, "left with exit code 0")):
+            text = rf"\(pid \d+\), {text} before it took a task: see what the initializer does$"
+            with self.subTest(how=how):
+                executor = self.executor(2, deadly_initializer, (how,), retries=1)
+                for _ in range(3):
+                    with self.assertRaisesRegex(futures.BrokenExecutor, text) as caught:
+                        executor.submit(square, 1).result(LIMIT)
+                    self.assertNotIsInstance(caught.exception, WorkerDiedError)
 
     def test_exceptions_that_dont_travel(self):
         """What pickle raised is the exception, as for results; the cause has both."""

@@ -110,6 +110,12 @@ def bad_initializer():
     raise OSError("no such luck")
 
 
+def deadly_initializer(how):
+    if how < 0:
+        os.kill(os.getpid(), -how)
+    os._exit(how)
+
+
 def inner_pool(n):
     with WorkerPool(2) as pool:
         return pool.map(square, range(n))
@@ -377,6 +383,24 @@ class ProcessPoolTest(TestCase):
 
 
 class DeathTest(TestCase):
+    def test_initializer_that_ends_its_worker(self):
+        for how, text in (
+            (-9, r"\(pid \d+\), was killed by SIGKILL before it took a task"),
+            (0, r"\(pid \d+\), left with exit code 0 before it took a task"),
+            (3, r"\(pid \d+\), left with exit code 3 before it took a task"),
+        ):
+            text = f"^the pool is broken: .*{text}: see what the initializer does$"
+            with self.subTest(how=how), WorkerPool(2, deadly_initializer, (how,)) as pool:
+                waits = pool.apply_async(square, (1,))
+                waits.wait(LIMIT)
+                with self.assertRaisesRegex(BrokenExecutor, text):
+                    pool.apply(square, (1,))
+                with self.assertRaisesRegex(BrokenExecutor, text) as caught:
+                    waits.get(LIMIT)
+                self.assertNotIsInstance(caught.exception, WorkerDiedError)
+                with self.assertRaisesRegex(BrokenExecutor, text):
+                    pool.map(square, [1, 2])
+
     def test_retries(self):
         with WorkerPool(2, retries=2) as pool:
             queue = freethreading.Queue()

@@ -160,6 +160,7 @@ static void workers_that_always_die(void **state)
 	for (int i = 0; i < 10; i++) {
 		assert_int_equal(ft_future_wait(futures[i], SOON), 0);
 		assert_int_equal(ft_future_result(futures[i], NULL, NULL), -EOWNERDEAD);
+		assert_int_equal(ft_future_worker(futures[i]), 0);
 		assert_int_equal(ft_future_death(futures[i], &how), 0);
 		assert_int_equal(how.code, 9);
 		ft_future_free(futures[i]);
