@@ -448,7 +448,8 @@ class SuccessorTest(ThreadTest):
         # Hooks run from the last to the first: this one after the package's.
         status, out, err = Program(
             """
-            import os, sys
+            import os, sys, warnings
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork() with threads
             counts = []
             os.register_at_fork(before=lambda: counts.append(len(sys._current_exceptions())))
             from freethreading._thread import Worker
