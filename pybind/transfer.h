@@ -28,7 +28,9 @@ static inline PyObject *core_transfer_new(PyObject *op)
 }
 
 /* A reference that the caller has (one of several, if it has more), for another
- * thread to drop. */
+ * thread to drop.  No other thread may be able to reach it: whoever reads it counts a
+ * reference of its own, and that count could be overwritten here.  For what is in a
+ * container that others may have, there is core_transfer_shared(). */
 static inline PyObject *core_transfer(PyObject *op)
 {
 	if (_Py_atomic_load_uintptr_relaxed(&op->ob_tid) != _Py_ThreadId())
@@ -48,6 +50,16 @@ static inline PyObject *core_transfer(PyObject *op)
 	return op;
 }
 
+/* The same for one that other threads can reach.  Each count is changed as it may be
+ * at any time, and their sum is never too low. */
+static inline void core_transfer_shared(PyObject *op)
+{
+	if (_Py_atomic_load_uintptr_relaxed(&op->ob_tid) != _Py_ThreadId())
+		return;
+	core_transfer_new(op);
+	Py_DECREF(op);
+}
+
 #else
 
 static inline PyObject *core_transfer_new(PyObject *op)
@@ -60,6 +72,11 @@ static inline PyObject *core_transfer(PyObject *op)
 	return op;
 }
 
+static inline void core_transfer_shared(PyObject *op)
+{
+	(void)op;
+}
+
 #endif
 
 /* Keyword arguments for a call in another thread, as a reference; NULL: none. */
@@ -70,11 +87,12 @@ static inline PyObject *core_transfer_keywords(PyObject *dict)
 	return core_transfer_new(dict);
 }
 
-/* The references of a tuple that another thread will free. */
+/* The references of a tuple that another thread will free; others may read it, for
+ * it may be the very one that the program has given. */
 static inline void core_transfer_items(PyObject *tuple)
 {
 	for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple); i++)
-		core_transfer(PyTuple_GET_ITEM(tuple, i));
+		core_transfer_shared(PyTuple_GET_ITEM(tuple, i));
 }
 
 #endif

@@ -167,6 +167,53 @@ class PoolTest(TestCase):
                 self.assertEqual(len({id(value) for value in values}), 1)
 
 
+#: Gives calls whose arguments another thread reads meanwhile.  None of them is done,
+#: so an argument that is dropped is one reference short.
+SHARED = """
+    import os, threading
+    from freethreading import _core
+    from freethreading._future import Future
+
+    class Argument:
+        def __del__(self):
+            if shown[0]:
+                os.write(2, b"an argument is dropped while it is in use")
+                os._exit(1)
+
+    def read():
+        while not over.is_set():
+            given = shown[0]
+            if given:
+                for _ in range(30):
+                    given[0]
+            del given
+
+    def give(give_one):
+        for i in range(30000):
+            shown[0] = given = (Argument(),)
+            for _ in range(i % 40):
+                pass
+            give_one(given)
+            shown[0] = None
+
+    def give_call(given):
+        jobs.call(id, given)
+
+    def give_errand(given):
+        jobs.submit(id, given, {})
+
+    shown, over = [None], threading.Event()
+    reader = threading.Thread(target=read)
+    reader.start()
+    for each in (give_call, give_errand):
+        jobs = _core.Jobs(1, lambda *_: None, Future)
+        give(each)
+        jobs.terminate()
+    over.set()
+    reader.join()
+"""
+
+
 class JobsTest(TestCase):
     def test_a_number_for_each(self):
         """Two threads that serve under one number would share a bed."""
@@ -184,6 +231,9 @@ class JobsTest(TestCase):
         with self.assertRaises(ValueError):
             jobs.call(same, (1,)).settle()
         jobs.terminate()
+
+    def test_arguments_that_others_read(self):
+        self.assertRuns(SHARED)
 
 
 def serve_torn(handle):
