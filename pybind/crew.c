@@ -31,7 +31,7 @@ struct core_crew *core_crew_new(void)
 
 void core_crew_free(struct core_crew *crew)
 {
-	if (crew && !crew->members && !crew->kept)
+	if (crew && !crew->members && !crew->kept && !crew->disowned)
 		PyMem_RawFree(crew);
 }
 
@@ -162,6 +162,7 @@ static void disown(struct core_crew *crew)
 	while (crew->keepsakes) {
 		unlink_from(crew->keepsakes);
 		crew->kept--;
+		crew->disowned = 1;
 	}
 }
 
@@ -237,6 +238,9 @@ static PyObject *forget_threads(PyObject *module, PyObject *unused)
 	struct core_crew *crew = core_state(module)->crew;
 
 	(void)unused;
+	/* One may be of the thread that has called fork(). */
+	if (crew->kept)
+		crew->disowned = 1;
 	crew_init(crew);
 	crew->generation++;
 	Py_RETURN_NONE;
@@ -247,7 +251,9 @@ PyMethodDef core_crew_functions[] = {
 	  "await_threads($module, /, ended, close)\n--\n\n"
 	  "Waits until each thread worker of this interpreter has begun, and, with `ended` true,\n"
 	  "until those that are not daemons have ended.  With `close` true none can be started\n"
-	  "from then on." },
+	  "from then on; even if a signal's handler has raised, that waits, and no signal ends\n"
+	  "it, until all that were started have begun, and until the thread states that OS\n"
+	  "threads are deleting are gone." },
 	{ "dismiss_threads", dismiss_threads, METH_NOARGS,
 	  "dismiss_threads($module, /)\n--\n\n"
 	  "To be called before fork(): the threads of workers that have ended leave, which they\n"

@@ -25,12 +25,14 @@ struct core_crew {
 	uint32_t members; /* no daemons, newborn or not */
 	uint32_t kept; /* thread states: those below, and those that are being deleted */
 	struct core_keepsake *keepsakes;
+	uint32_t disowned; /* some were: their threads come here once more when they leave */
 	uint32_t closed;
 	uint32_t generation; /* one more in each child of fork() */
 };
 
 /* NULL with MemoryError.  core_crew_free leaks a crew that has members or
- * kept states, who will leave it some day. */
+ * kept states, who will leave it some day, and one that has ever disowned a
+ * state: the OS threads of those look here whether they were. */
 struct core_crew *core_crew_new(void);
 void core_crew_free(struct core_crew *crew);
 
