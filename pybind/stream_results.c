@@ -62,7 +62,8 @@ static int await(struct core_stream_results *self, ft_deadline deadline)
 		else if (rc > 0)
 			rc = 0;
 	}
-	return rc;
+	/* The handler of a signal may have left some there. */
+	return rc == -ETIMEDOUT && self->ready.first != self->ready.last ? 0 : rc;
 }
 
 static PyObject *hand_out(uintptr_t outcome)
