@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from contextvars import Context
 from multiprocessing.process import BaseProcess
 from threading import Thread
 from types import TracebackType
@@ -130,22 +132,35 @@ class SimpleQueue(Generic[_T]):
 
 class Worker:
     """A `multiprocessing.process.BaseProcess` or a `threading.Thread`: here is what both
-    have, and so what is there on every interpreter."""
+    have, and so what is there on every interpreter; but only a thread takes `context`."""
 
     name: str
     daemon: bool
     @property
     def ident(self) -> int | None: ...
-    def __init__(
-        self,
-        group: None = None,
-        target: Callable[..., object] | None = None,
-        name: str | None = None,
-        args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        daemon: bool | None = None,
-    ) -> None: ...
+    if sys.version_info >= (3, 14):
+        def __init__(
+            self,
+            group: None = None,
+            target: Callable[..., object] | None = None,
+            name: str | None = None,
+            args: Iterable[Any] = (),
+            kwargs: Mapping[str, Any] | None = None,
+            *,
+            daemon: bool | None = None,
+            context: Context | None = None,
+        ) -> None: ...
+    else:
+        def __init__(
+            self,
+            group: None = None,
+            target: Callable[..., object] | None = None,
+            name: str | None = None,
+            args: Iterable[Any] = (),
+            kwargs: Mapping[str, Any] | None = None,
+            *,
+            daemon: bool | None = None,
+        ) -> None: ...
     def start(self) -> None: ...
     def run(self) -> None: ...
     def join(self, timeout: float | None = None) -> None: ...
@@ -248,6 +263,9 @@ class WorkerPoolExecutor(Executor):
         buffersize: int | None = None,
     ) -> Iterator[_R]: ...
     def shutdown(self, wait: bool = True, cancel_futures: bool = False) -> None: ...
+    # Only where workers are processes.
+    def terminate_workers(self) -> None: ...
+    def kill_workers(self) -> None: ...
 
 def active_children() -> list[Thread] | list[BaseProcess]: ...
 def active_count() -> int: ...

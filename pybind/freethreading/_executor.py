@@ -70,8 +70,10 @@ class WorkerPoolExecutor(futures.Executor):
     call with it that it was running: that future raises `WorkerDiedError`
     (a BrokenProcessPool), another worker takes the seat.
 
-    `terminate_workers` and `kill_workers` are those of 3.14's
-    ProcessPoolExecutor, on every Python; executors on threads have none.
+    `terminate_workers` and `kill_workers` are there on every Python, as in
+    3.14's ProcessPoolExecutor, but for the calls that are running: their
+    futures raise CancelledError, as all others do, where there they raise
+    BrokenProcessPool.  Executors on threads have neither.
     """
 
     def __init__(self, max_workers=None, initializer=None, initargs=(), **kwargs):
@@ -135,11 +137,15 @@ class WorkerPoolExecutor(futures.Executor):
         return _flat(_results(pending, deadline))
 
     def terminate_workers(self):
-        """Shut down at once: cancel every call, and send SIGTERM to the workers."""
+        """Shut down at once: cancel every call, running or not, and end the workers.
+
+        They get SIGTERM, and those that are left a second later SIGKILL.
+        Returns without waiting for their end; `shutdown` does that.
+        """
         self._stop(_pool._GRACE)
 
     def kill_workers(self):
-        """Shut down at once: cancel every call, and send SIGKILL to the workers."""
+        """Shut down at once, as `terminate_workers`, with SIGKILL from the start."""
         self._stop(0)
 
     def _stop(self, grace):

@@ -7,6 +7,7 @@ import ast
 import importlib
 import inspect
 import os
+import sys
 import unittest
 from unittest import mock
 
@@ -18,11 +19,33 @@ BACKENDS = ("threads", "processes")
 #: Where the stub names a class that is no name of the package.
 RESULTS = {"AsyncResult": "apply_async", "IMapIterator": "imap"}
 
+#: What one backend has alone, and the stub says all the same.
+METHODS = {
+    "WorkerPoolExecutor.terminate_workers": "processes",
+    "WorkerPoolExecutor.kill_workers": "processes",
+}
+PARAMETERS = {("Worker.__init__", "*context"): "threads"}
+
 
 def stub():
     path = os.path.join(os.path.dirname(freethreading.__file__), "__init__.pyi")
     with open(path) as file:
         return ast.parse(file.read()).body
+
+
+def members(node):
+    """What a class of the stub has on this version of Python."""
+    for item in node.body:
+        if isinstance(item, ast.If):
+            test = compile(ast.Expression(item.test), "stub", "eval")
+            yield from item.body if eval(test, {"sys": sys}) else item.orelse
+        else:
+            yield item
+
+
+def elsewhere(owners, key):
+    """Whether the other backend has it alone."""
+    return owners.get(key, os.environ["FT_BACKEND"]) != os.environ["FT_BACKEND"]
 
 
 def stub_parameters(function):
@@ -86,6 +109,7 @@ class StubTest(TestCase):
 
     def check_function(self, node, real, where):
         said, there = stub_parameters(node), real_parameters(real)
+        said = [(name, value) for name, value in said if not elsewhere(PARAMETERS, (where, name))]
         kinds = [p.kind for p in inspect.signature(real).parameters.values()]
         if inspect.Parameter.VAR_KEYWORD in kinds:
             said = [(name, default) for name, default in said if name[0] != "*"]
@@ -94,13 +118,15 @@ class StubTest(TestCase):
         self.assertNotIn(..., [default for _, default in there[len(said) :]], where)
 
     def check_class(self, node, kind):
-        for item in node.body:
+        for item in members(node):
             if isinstance(item, ast.AnnAssign):
                 continue  # an instance's
             if not isinstance(item, ast.FunctionDef):
                 continue
             where = f"{node.name}.{item.name}"
-            if any(isinstance(d, ast.Name) and d.id == "property" for d in item.decorator_list):
+            if elsewhere(METHODS, where):
+                self.assertFalse(hasattr(kind, item.name), where)
+            elif any(isinstance(d, ast.Name) and d.id == "property" for d in item.decorator_list):
                 self.assertTrue(inspect.isdatadescriptor(getattr(kind, item.name)), where)
             elif item.name == "__init__":
                 self.check_function(item, kind, where)
@@ -132,8 +158,8 @@ class StubTest(TestCase):
         for node in stub():
             if not isinstance(node, ast.ClassDef):
                 continue
-            said = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-            said |= {item.target.id for item in node.body if isinstance(item, ast.AnnAssign)}
+            said = {item.name for item in members(node) if isinstance(item, ast.FunctionDef)}
+            said |= {item.target.id for item in members(node) if isinstance(item, ast.AnnAssign)}
             for base in node.bases:
                 said |= {n for other in stub() if getattr(other, "name", "") == ast.unparse(base)
                          for n in (i.name for i in other.body if hasattr(i, "name"))}  # fmt: skip
