@@ -30,11 +30,13 @@ def asleep():
 
 class Elsewhere:
     """Another thread gets signals while the main thread sleeps, until the block ends.
-    The first thing that runs in the main thread is the handler."""
+    The first thing that runs in the main thread is the handler.  It does nothing on
+    the way into the block and out of it, where the main thread may sleep, too."""
 
     def __init__(self, handler):
         self._handler = handler
         self._over = threading.Event()
+        self._within = False
         self.count = 0
 
     def _send(self):
@@ -46,17 +48,27 @@ class Elsewhere:
 
     def _call(self, signo, frame):
         self.count += 1
-        self._handler()
+        if not self._within:
+            return
+        try:
+            self._handler()
+        except BaseException:
+            self._within = False  # what it raises ends the block
+            raise
 
     def __enter__(self):
         self._before = signal.signal(signal.SIGUSR1, self._call)
         self._thread = Thread(self._send)
+        self._within = True
         return self
 
     def __exit__(self, *args):
+        self._within = False
         self._over.set()
-        self._thread.done()
-        signal.signal(signal.SIGUSR1, self._before)
+        try:
+            self._thread.done()
+        finally:
+            signal.signal(signal.SIGUSR1, self._before)
 
 
 def raiser():
