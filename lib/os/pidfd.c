@@ -26,6 +26,8 @@ _Static_assert(sizeof(struct pidfd_info) == 64, "the size is part of the ioctl's
 
 int ft__pidfd_open(pid_t pid)
 {
+	if (pid <= 0)
+		return -ESRCH;
 	if (!ft__have(FT__PIDFD))
 		return -ENOSYS;
 
@@ -53,7 +55,7 @@ int ft__pidfd_signal(int pidfd, pid_t pid, int signo)
 	if (errno != EPERM && errno != ENOSYS && errno != EINVAL)
 		return -errno;
 	/* Refused; the number is the process's as long as that lives. */
-	if (ft__pidfd_dead(pidfd))
+	if (pid <= 0 || ft__pidfd_dead(pidfd))
 		return -ESRCH;
 	return kill(pid, signo) < 0 ? -errno : 0;
 }

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Close-on-exec; -errno. */
+/* Close-on-exec; -errno: -ESRCH for what is no number of a process, too. */
 int ft__pidfd_open(pid_t pid);
 
 /* To the process of the descriptor, which is `pid`.  0 or -errno. */

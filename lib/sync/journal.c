@@ -207,9 +207,13 @@ static void leave_more(void *ctx, uint32_t owner, struct ft__slot *slot)
 {
 	struct ft__self *self = ctx;
 
+	/* A reserved one still has the number of who had it before.  Acquire: with
+	 * come_alive, after `tid` and `gone` were written. */
+	if (owner == self->owner ||
+	    (ft__load32_acquire(&slot->word) & FT__SLOT_STATE) != FT__SLOT_LIVE)
+		return;
 	/* One that was kept may be of an earlier thread with our number. */
-	if (owner == self->owner || slot->tid != self->slot->tid ||
-	    ft__load32_relaxed(&slot->gone))
+	if (slot->tid != self->slot->tid || ft__load32_relaxed(&slot->gone))
 		return;
 	ft__condition_bury(slot);
 	ft__slot_less(self, owner);

@@ -133,7 +133,7 @@ static void watch(struct ft__spare *spare, int32_t pid, int pidfd)
 	spare->state = ft__supervisor_watch(spare->worker) ? FT__SPARE_DYING : FT__SPARE_READY;
 }
 
-/* There is no room for a descriptor to know it by. */
+/* There is no room for a descriptor to know it by, or, with pid 0, it is gone. */
 static void give_up(struct ft__spare *spare, int32_t pid)
 {
 	spare->worker->pid = pid;
@@ -175,8 +175,9 @@ static void lost(struct ft__spare *spare)
 	}
 	pid = ft__slot_of(owner)->pid;
 	pidfd = ft__pidfd_open(pid);
+	/* Somebody else may have reaped it, and the number be another's. */
 	if (pidfd < 0)
-		give_up(spare, pid);
+		give_up(spare, pidfd == -ESRCH ? 0 : pid);
 	else
 		watch(spare, pid, pidfd);
 }

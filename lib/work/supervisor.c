@@ -215,9 +215,11 @@ int ft__supervisor_watch(struct ft_worker *worker)
 
 void ft__supervisor_bury(struct ft_worker *worker)
 {
-	kill(worker->pid, SIGKILL);
-	while (waitpid(worker->pid, NULL, __WALL) < 0 && errno == EINTR)
-		;
+	if (worker->pid > 0) {
+		kill(worker->pid, SIGKILL);
+		while (waitpid(worker->pid, NULL, __WALL) < 0 && errno == EINTR)
+			;
+	}
 	worker->reaped = 1;
 	ft__supervisor_settle(worker);
 }

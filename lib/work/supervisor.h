@@ -31,7 +31,7 @@ int ft__supervisor_watch(struct ft_worker *worker);
 int ft__supervisor_settle(struct ft_worker *worker);
 
 /* A child of ours that nobody can watch, for want of a descriptor: killed and
- * settled. */
+ * settled.  With pid 0 it is gone already, and only settled. */
 void ft__supervisor_bury(struct ft_worker *worker);
 
 /* Lets the supervisor thread call ft__spawner_tick (work/spawner.h) in so many

@@ -105,12 +105,16 @@ static void not_nested(void **state)
 	assert_int_equal(ft_block_free(b), 0);
 }
 
+/* Somebody is about to take a slot that we had. */
+static uint32_t half_taken;
+
 static void *ends_in_the_middle(void *arg)
 {
 	struct ft_condition_hold hold;
 
 	for (int i = 0; i < 3; i++)
 		arm(arg, &hold);
+	ft__slot_of(half_taken)->tid = gettid();
 	return NULL;
 }
 
@@ -121,8 +125,11 @@ static void thread_that_ends(void **state)
 	pthread_t thread;
 
 	(void)state;
+	half_taken = ft__slot_reserve("");
 	assert_int_equal(pthread_create(&thread, NULL, ends_in_the_middle, b), 0);
 	pthread_join(thread, NULL);
+	assert_true(ft__slot_alive(half_taken));
+	ft__slot_free(half_taken);
 	assert_int_equal(ft__slot_count(), slots);
 	notify(b, 9, 0);
 	assert_int_equal(b->condition.head, 0);

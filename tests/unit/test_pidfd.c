@@ -127,8 +127,8 @@ static void bad_descriptors(void **state)
 	assert_int_equal(ft__pidfd_dead(999999), 0);
 	assert_int_equal(ft__pidfd_reap(999999, &status), 0);
 	assert_int_equal(ft__pidfd_signal(999999, getpid(), 0), -EBADF);
-	assert_int_equal(ft__pidfd_open(-1), -EINVAL);
-	assert_int_equal(ft__pidfd_open(0), -EINVAL);
+	assert_int_equal(ft__pidfd_open(-1), -ESRCH);
+	assert_int_equal(ft__pidfd_open(0), -ESRCH);
 }
 
 int main(void)

@@ -437,6 +437,38 @@ static void mail_to_nobody_comes_back(void **state)
 	assert_int_equal(ft_block_free(letter), 0);
 }
 
+/* The helper is dead, and what the spare's slot says is no number of a process: nobody
+ * is killed for it, a group of processes least of all. */
+static void a_number_is_looked_at(void **state)
+{
+	pid_t bystander = fork();
+	struct ft__stock stock = {0};
+	struct ft__spare *spare;
+	struct ft__slot *slot;
+	uint32_t owner;
+	int status;
+
+	(void)state;
+	if (bystander == 0)
+		for (;;)
+			pause();
+	assert_int_equal(setpgid(bystander, bystander), 0);
+	spare = ft__stock_new(&stock);
+	assert_non_null(spare);
+	owner = spare->worker->owner;
+	slot = ft__slot_of(owner);
+	slot->pid = -bystander;
+	slot->process = owner;
+	slot->word += FT__SLOT_LIVE - FT__SLOT_RESERVED;
+	ft__stock_lost(&stock);
+	assert_int_equal(ft__stock_count(&stock, FT__SPARE_NONE), FT__SPARES);
+	assert_false(ft__slot_alive(owner));
+	/* The first signal that it got is the one that it died of. */
+	assert_int_equal(kill(bystander, SIGTERM), 0);
+	assert_int_equal(waitpid(bystander, &status, 0), bystander);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+}
+
 /* What lies in shared pages may be anything. */
 static void letters_are_looked_at(void **state)
 {
@@ -492,6 +524,7 @@ int main(int argc, char **argv)
 	    cmocka_unit_test(they_find_their_pages_copied),
 	    cmocka_unit_test(a_letter_is_taken),
 	    cmocka_unit_test(letters_are_looked_at),
+	    cmocka_unit_test(a_number_is_looked_at),
 	    cmocka_unit_test(mail_to_nobody_comes_back),
 	};
 	/* There the helper is the parent, and its children are not listed as ours. */
