@@ -17,6 +17,8 @@ from . import _core, _pickling
 _NAMES = ("_os_thread_handle", "_handle")
 _HANDLE = next((name for name in _NAMES if hasattr(threading.main_thread(), name)), None)
 
+# Since 3.14 a thread runs in a context of its own; before, the name is anybody's.
+_CONTEXT = hasattr(sys.flags, "thread_inherit_context")
 
 _turns = itertools.count()
 
@@ -94,8 +96,7 @@ class Worker(threading.Thread):
         self._started.set()
 
     def _inherit_context(self):
-        # Since 3.14 a thread runs in a context of its own.
-        if getattr(self, "_context", self) is None:
+        if _CONTEXT and self._context is None:
             import contextvars
 
             inherit = sys.flags.thread_inherit_context

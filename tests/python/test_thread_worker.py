@@ -100,6 +100,17 @@ class Runs(Worker):
         seen.append((self.word, threading.current_thread() is self))
 
 
+class Contextual(Worker):
+    """Before 3.14 Thread has no such attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self._context = None
+
+    def run(self):
+        seen.append("ran")
+
+
 class ThreadTest(TestCase):
     def setUp(self):
         seen.clear()
@@ -210,6 +221,12 @@ class WorkerTest(ThreadTest):
 
         with self.assertRaisesRegex(RuntimeError, "__init__.. not called"):
             Forgets().start()
+
+    def test_a_context_of_its_own(self):
+        worker = Contextual()
+        worker.start()
+        worker.join()
+        self.assertEqual(seen, ["ran"])
 
     def test_what_cant_be_pickled_is_refused(self):
         for name, kwargs in [
