@@ -256,11 +256,17 @@ PyType_Spec core_binder_spec = {
 static int install(struct core_state *state, PyTypeObject *type, const char *name, int which)
 {
 	PyObject *method = PyDict_GetItemString(type->tp_dict, name); /* borrowed */
-	struct binder *binder = PyObject_GC_New(struct binder, state->binder);
-	int flags = ((PyMethodDescrObject *)method)->d_method->ml_flags, rc;
+	struct binder *binder;
+	int flags, rc;
 
+	if (!method) {
+		PyErr_NoMemory(); /* for the key: each of these types has both */
+		return -1;
+	}
+	binder = PyObject_GC_New(struct binder, state->binder);
 	if (!binder)
 		return -1;
+	flags = ((PyMethodDescrObject *)method)->d_method->ml_flags;
 	binder->method = (PyMethodDescrObject *)Py_NewRef(method);
 	binder->type = (PyTypeObject *)Py_NewRef(state->bound);
 	binder->call = flags & METH_NOARGS ? call_plain : call_fast;

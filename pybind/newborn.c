@@ -275,16 +275,37 @@ static int call(PyObject *function)
 	return answer ? 0 : -1;
 }
 
-/* Finalizers, children, and words in the log. */
+/* Whether there is something in what the program may have put a thing of its own for. */
+static int is_filled(PyObject *container)
+{
+	Py_ssize_t size = PyObject_Size(container);
+
+	if (size < 0)
+		PyErr_Clear();
+	return size != 0;
+}
+
+/* New, or NULL. */
+static PyObject *item_of(PyObject *dict, PyObject *key)
+{
+	PyObject *item = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+
+	if (!item)
+		PyErr_Clear();
+	return item;
+}
+
+/* Finalizers, children, and words in the log; what can't be told counts as some. */
 static int leave_multiprocessing(struct core_newborn *n)
 {
-	PyObject *children = PyDict_GetItem(n->object[PROCESS], n->word[W_CHILDREN]);
-	PyObject *logger = PyDict_GetItem(n->object[UTIL], n->word[W_LOGGER]);
+	PyObject *children = item_of(n->object[PROCESS], n->word[W_CHILDREN]);
+	PyObject *logger = item_of(n->object[UTIL], n->word[W_LOGGER]);
+	int some = PyDict_GET_SIZE(n->object[FINALIZERS]) || !children || is_filled(children) ||
+		   logger != Py_None;
 
-	if (PyDict_GET_SIZE(n->object[FINALIZERS]) || !children || PyObject_Size(children) ||
-	    logger != Py_None)
-		return call(n->object[EXIT_FUNCTION]);
-	return 0;
+	Py_XDECREF(children);
+	Py_XDECREF(logger);
+	return some ? call(n->object[EXIT_FUNCTION]) : 0;
 }
 
 /* Whatever else the worker has run, its exception is told of at last. */
@@ -328,7 +349,7 @@ static int await_threads(struct core_newborn *n)
 	Py_XDECREF(count);
 	if (some < 0)
 		return -1;
-	if (some || PyObject_Size(n->object[THREAD_EXITS]))
+	if (some || is_filled(n->object[THREAD_EXITS]))
 		return call(n->object[SHUTDOWN]);
 	return 0;
 }
@@ -336,7 +357,8 @@ static int await_threads(struct core_newborn *n)
 /* As util._flush_std_streams. */
 static int flush(struct core_newborn *n, const char *name)
 {
-	PyObject *stream = PySys_GetObject(name), *answer;
+	/* Its flush may bind another one to the name. */
+	PyObject *stream = Py_XNewRef(PySys_GetObject(name)), *answer;
 
 	if (!stream)
 		return 0;
@@ -345,6 +367,7 @@ static int flush(struct core_newborn *n, const char *name)
 	if (!answer && (PyErr_ExceptionMatches(PyExc_AttributeError) ||
 			PyErr_ExceptionMatches(PyExc_ValueError)))
 		PyErr_Clear();
+	Py_DECREF(stream);
 	return PyErr_Occurred() ? -1 : 0;
 }
 

@@ -18,7 +18,7 @@ struct core_result {
 	_Atomic int settled;	 /* release; under settling */
 	PyObject *list;		 /* under settling: the values up to ... */
 	Py_ssize_t next, at;	 /* ... this chunk, and item */
-	int taking;		 /* under settling: an outcome is being unpacked */
+	int waiting;		 /* under settling: whose holder waits, and no more */
 	/* Const once settled. */
 	PyObject *value, *exception;
 };
@@ -273,6 +273,17 @@ static int wait_one(void *future, ft_deadline deadline)
 	return ft_future_wait(future, deadline);
 }
 
+/* Under `settling`. */
+static int wait_in(struct core_result *self, core_call *call, void *ctx, ft_deadline deadline)
+{
+	int rc;
+
+	self->waiting = 1;
+	rc = core_wait(call, ctx, deadline, 0);
+	self->waiting = 0;
+	return rc;
+}
+
 /* The values of a chunk go into the list.  0, or -1 with an exception. */
 static int spread(struct core_result *self, PyObject *chunk)
 {
@@ -304,21 +315,11 @@ static int settled(struct core_result *self, PyObject *value, int failed)
 	return 0;
 }
 
-static PyObject *unpack(struct core_result *self, struct ft_future *future, int *failed)
-{
-	PyObject *value;
-
-	self->taking = 1;
-	value = core_outcome(self->pool, future, failed);
-	self->taking = 0;
-	return value;
-}
-
 /* A chunk that has ended; if it has failed, so has everything.  0 or -1. */
 static int gather_one(struct core_result *self)
 {
 	int failed, rc;
-	PyObject *chunk = unpack(self, self->futures[self->next], &failed);
+	PyObject *chunk = core_outcome(self->pool, self->futures[self->next], &failed);
 
 	if (!chunk)
 		return -1;
@@ -334,8 +335,8 @@ static int gather_one(struct core_result *self)
 static int gather_wait(struct core_result *self, ft_deadline deadline)
 {
 	if (self->count > PIECES_MOST)
-		return self->next ? 0 : core_wait(wait_call, self, deadline, 0);
-	return core_wait(wait_one, self->futures[self->next], deadline, 0);
+		return self->next ? 0 : wait_in(self, wait_call, self, deadline);
+	return wait_in(self, wait_one, self->futures[self->next], deadline);
 }
 
 /* The same for a chunk that has failed, which decides, but not before all have
@@ -347,7 +348,7 @@ static int gather_ready(struct core_result *self, ft_deadline deadline)
 
 	if (!rc && !is_settled(self) && self->next == next &&
 	    ft_future_result(self->futures[next], NULL, NULL))
-		rc = core_wait(wait_call, self, deadline, 0);
+		rc = wait_in(self, wait_call, self, deadline);
 	return !rc && (is_settled(self) || self->next != next) ? 1 : rc;
 }
 
@@ -387,11 +388,11 @@ static int take_in(struct core_result *self, ft_deadline deadline)
 		return 0;
 	if (self->items >= 0)
 		return gather(self, deadline);
-	rc = core_wait(wait_one, self->only, deadline, 0);
+	rc = wait_in(self, wait_one, self->only, deadline);
 	/* The handler of a signal may have been here meanwhile. */
 	if (rc || is_settled(self))
 		return rc;
-	value = unpack(self, self->only, &failed);
+	value = core_outcome(self->pool, self->only, &failed);
 	return value ? settled(self, value, failed) : -1;
 }
 
@@ -410,11 +411,14 @@ static int settle(struct core_result *self, ft_deadline deadline)
 		return 0;
 	rc = core_wait(lock_call, &self->settling, deadline, 0);
 	/* In the handler of a signal that came to our own wait. */
-	inner = rc == -EDEADLK && !self->taking;
+	inner = rc == -EDEADLK && self->waiting;
 	if (rc && !inner)
 		return rc;
+	self->waiting = 0;
 	rc = take_in(self, deadline);
-	if (!inner)
+	if (inner)
+		self->waiting = 1;
+	else
 		ft_lock_release(&self->settling);
 	if (rc == -ETIMEDOUT && is_settled(self))
 		rc = 0;
