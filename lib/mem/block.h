@@ -31,7 +31,7 @@
  *
  * After a death: OWNED(dead) -> FREE, or, if a queue is in it, ENDING(sweeper);
  * GIVING(dead) and TAKING(dead) are shown to the home, which knows under its lock
- * whether it is linked: HELD or FREE;
+ * whether it is linked: HELD or FREE, or, if a queue is in it, as OWNED(dead);
  * ENDING(dead) is ended by the sweeper, and so is what only the dead had held;
  * PAGE(dead) is PAGE if it is linked, or FREE.
  * So there is no moment at which a death leaks a block or frees one in use.

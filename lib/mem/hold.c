@@ -321,6 +321,20 @@ uint32_t ft__hold_count(const struct ft__block *block)
 
 /* ---- the end ---- */
 
+/* Links that were scribbled over may lead to one page twice.  A sweeper, or who made
+ * the page, may say once that it is linked, just now. */
+static void free_page(struct ft__block *page, uint64_t handle)
+{
+	for (int i = 0; i < 2; i++) {
+		/* Acquire: pairs with page_new(). */
+		uint64_t seen = ft__load64_acquire(&page->word);
+
+		if (FT__WORD_STATE(seen) != FT__BLOCK_PAGE ||
+		    ft__load64_relaxed(&page->home) != handle || ft__block_end(page, seen))
+			return;
+	}
+}
+
 void ft__hold_end(const struct ft__block *block, uint64_t handle)
 {
 	struct walk walk = walk_of(block, handle);
@@ -329,14 +343,8 @@ void ft__hold_end(const struct ft__block *block, uint64_t handle)
 
 	while (turn(&walk))
 		pages[count++] = walk.page;
-	while (count) {
-		struct ft__block *page = pages[--count];
-		uint64_t seen = ft__load64_relaxed(&page->word);
-
-		/* Links that were scribbled over may lead to one page twice. */
-		if (FT__WORD_STATE(seen) == FT__BLOCK_PAGE)
-			ft__block_end(page, seen);
-	}
+	while (count)
+		free_page(pages[--count], handle);
 }
 
 /* Is this what nobody will take away any more? */

@@ -60,6 +60,8 @@ static void end_now(struct ft__block *block)
 {
 	if (ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED)
 		end_queue(block);
+	/* Whoever gets the block next may die before it has said what is in it. */
+	ft__store64_relaxed(&block->size, ft__block_bytes(block));
 	ft__hold_end(block, ft__block_name(block));
 	ft__block_end(block, ft__load64_relaxed(&block->word));
 }

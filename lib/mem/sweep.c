@@ -74,9 +74,17 @@ struct sweeping {
 	bool ends;   /* there is what the dead has to end, or was ending */
 };
 
-static bool has_queue(const struct ft__block *block, uint32_t state)
+static bool has_queue(const struct ft__block *block)
 {
-	return state == FT__BLOCK_OWNED && ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED;
+	return ft__load64_relaxed(&block->size) & FT__BLOCK_QUEUED;
+}
+
+/* In no home: what its owner was about to give or to take is the dead's alone.  Fails
+ * if somebody took it meanwhile. */
+static bool owned_again(struct ft__block *block, uint64_t seen, uint32_t dead)
+{
+	return ft__cas64_seq_cst(&block->word, &seen,
+				 ft__word(FT__BLOCK_OWNED, dead, FT__WORD_GENERATION(seen)));
 }
 
 /* What the table in block.h says happens after a death.  True: it is free. */
@@ -94,13 +102,17 @@ static bool settle(struct sweeping *sweeping, struct ft__block *block)
 	}
 	if (FT__WORD_OWNER(seen) != sweeping->dead)
 		return false;
-	if (state == FT__BLOCK_ENDING || has_queue(block, state)) {
+	if (state == FT__BLOCK_ENDING || (state == FT__BLOCK_OWNED && has_queue(block))) {
 		sweeping->ends = true;
 		return false;
 	}
 	if ((state == FT__BLOCK_GIVING || state == FT__BLOCK_TAKING) && sweeping->linked &&
 	    sweeping->linked(ft__load64_relaxed(&block->home), block)) {
 		ft__cas64_seq_cst(&block->word, &seen, ft__word(FT__BLOCK_HELD, 0, generation));
+		return false;
+	}
+	if (has_queue(block)) {
+		sweeping->ends |= owned_again(block, seen, sweeping->dead);
 		return false;
 	}
 	/* Fails if somebody took it out of its home meanwhile. */

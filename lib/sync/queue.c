@@ -315,9 +315,33 @@ int ft_queue_destroy(struct ft_queue *queue)
 	return 0;
 }
 
+/* By who ends it, and is alone.  Whoever has its lock is dead, and it may be only this
+ * thread that settles that death, later: so it is waited for no longer than then. */
+static int come_last(struct ft_queue *queue)
+{
+	struct visit visit;
+	int rc = begin(&visit, queue);
+
+	if (rc != 0)
+		return rc;
+	rc = entered(queue, ft__lock_enter(&queue->lock, ft_after(FT__SETTLE_NS)));
+	if (rc == 0)
+		leave(queue, no_debt);
+	end(&visit);
+	return rc;
+}
+
 static int end_queue(void *payload)
 {
-	return ft_queue_destroy(payload);
+	struct ft_queue *queue = payload;
+	int rc = come_last(queue);
+
+	if (rc == 0)
+		rc = ft_queue_destroy(queue);
+	/* Who settles a death in it finds none, but what this memory is used for then. */
+	if (rc != 0 && ft__queue_marked(queue))
+		ft__store64_release(&queue->mark, 0);
+	return rc;
 }
 
 __attribute__((constructor)) static void watch_shares(void)

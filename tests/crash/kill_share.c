@@ -278,6 +278,48 @@ static int have_own_queues(void)
 	return 0;
 }
 
+/* A queue is the item of a queue. */
+static void put_queue(struct ft_queue *queue)
+{
+	struct ft_queue *inner = get_own_queue();
+	void *p = get_shared();
+
+	stage->block = ft_block_handle(p);
+	put(inner, stage->block);
+	drop(p);
+	REQUIRE(ft_queue_put_block(queue, inner, FT_NOW) == 0);
+}
+
+static int put_own_queue(void)
+{
+	struct ft_queue *queue = hold(stage->queue);
+
+	put_queue(queue);
+	drop(queue);
+	return 0;
+}
+
+static void have_queue_in_queue(void)
+{
+	struct ft_queue *queue = get_queue();
+
+	stage->queue = ft_block_handle(queue);
+	put_queue(queue);
+}
+
+static int take_own_queue(void)
+{
+	struct ft_queue *queue = hold(stage->queue);
+	void *item;
+	size_t size;
+
+	REQUIRE(ft_queue_get(queue, &item, &size, FT_NOW) == 0);
+	REQUIRE(size == sizeof(struct ft_queue) && ft_queue_size(item) == 1);
+	REQUIRE(ft_block_free(item) == 0);
+	drop(queue);
+	return 0;
+}
+
 /* One that dies with everything in its hands that there is. */
 static int leave_a_mess(void *unused)
 {
@@ -315,6 +357,8 @@ static struct scenario scenarios[] = {
 	{ .name = "many holds", have_shared, crowd, drop_ours, 0 },
 	{ .name = "take an item", have_item, take_item, drop_queue, 0 },
 	{ .name = "put an item", have_queue, put_item, drop_queue, 0 },
+	{ .name = "put a queue", have_queue, put_own_queue, drop_queue, 0 },
+	{ .name = "take a queue", have_queue_in_queue, take_own_queue, drop_queue, 0 },
 	{ .name = "end nested queues", .act = end_nested },
 	{ .name = "own queues", .act = have_own_queues },
 	{ .name = "sweep", have_a_mess, sweep, drop_ours, 0 },

@@ -32,6 +32,7 @@
  *   FAIL -DPAGE_LEFT          a sweeper that leaves the page of the dead as it is
  *   FAIL -DPAGE_TAKEN         a sweeper that frees it without a look at the link
  *   FAIL -DCURSOR_LATE        the cursor is written by who looks at the holds
+ *   FAIL -DPAGE_ONCE          frees a page as it was, which its sweeper changed
  *   FAIL -DPAGE_LOOSE         a page that was not linked is left as it is
  *   LONG PASS -DKILLS=0 -DWORKERS=3
  *   LONG PASS -DKILLS=1 -DWORKERS=3 -DROUNDS=1
@@ -174,7 +175,23 @@ inline take(me) {
 /* Whether its maker has come to say that it is linked, or not. */
 inline free_pages() {
 	if
-	:: link -> page[link - 1] = NONE
+	:: link ->
+		was = page[link - 1];
+		atomic {
+			if
+			:: page[link - 1] == was -> page[link - 1] = NONE; was = NONE
+			:: else -> was = page[link - 1]
+			fi
+		}
+#ifndef PAGE_ONCE
+		atomic {
+			if
+			:: was != NONE && page[link - 1] == was -> page[link - 1] = NONE
+			:: else
+			fi;
+			was = NONE
+		}
+#endif
 	:: else
 	fi
 }
@@ -218,7 +235,7 @@ inline join(me) {
 }
 
 proctype worker(byte me) {
-	byte k, seen, round;
+	byte k, seen, round, was;
 	bool busy, ended, joined, linked;
 
 	if
@@ -334,7 +351,7 @@ inline sweep_page(i) {
 }
 
 proctype sweeper() {
-	byte k, seen, i;
+	byte k, seen, i, was;
 	bool busy, ended, joined;
 
 	do

@@ -12,6 +12,8 @@
 #include "block_tools.h"
 #include "mem/hold.h"
 #include "mem/share.h"
+#include "sync/journal.h"
+#include "sync/lock.h"
 #include "sync_tools.h"
 
 #define NOBODY UINT64_C(0x7fffffff)
@@ -351,6 +353,8 @@ static void a_block_with_a_queue(void **state)
 	assert_int_equal(ft_block_free(queue), 0);
 	assert_true(is_gone(handle));
 	assert_int_equal(blocks_now(), before);
+	/* Who gets the block next, and dies at once, leaves no queue. */
+	assert_int_equal(header(queue)->size, sizeof(*queue));
 
 	/* One that was destroyed leaves a block like any other. */
 	queue = get_own_queue();
@@ -508,6 +512,42 @@ static void not_in_a_forked_child(void **state)
 	assert_int_equal(ft_block_drop(p), 0);
 }
 
+static int die_inside(void *unused)
+{
+	struct ft__self *self;
+	struct ft_queue *queue;
+
+	(void)unused;
+	REQUIRE(ft_block_at(stage->queue, (void **)&queue) == 0 && ft__self(&self) == 0);
+	REQUIRE(ft__note(self, FT__NOTE_QUEUE, queue));
+	REQUIRE(ft__lock_enter(&queue->lock, FT_NOW) == 0);
+	return 0;
+}
+
+/* The death of the one inside is settled last: its place is another block by then. */
+static void a_queue_that_somebody_died_in(void **state)
+{
+	uint32_t before = blocks_now(), owner;
+	struct ft_queue *queue = get_own_queue(), copy;
+	void *p = get_shared();
+	uint64_t handle = ft_block_handle(p);
+
+	(void)state;
+	put_carrier(queue, handle);
+	assert_int_equal(ft_block_drop(p), 0);
+	stage->queue = ft_block_handle(queue);
+	assert_int_equal(child_end(worker_start(die_inside, NULL, &owner)), 0);
+	assert_int_equal(ft_block_free(queue), 0);
+	assert_true(is_gone(handle));
+	assert_ptr_equal(get(sizeof(*queue)), queue);
+	memcpy(&copy, queue, sizeof(copy));
+	settle_death(owner);
+	assert_memory_equal(queue, &copy, sizeof(copy));
+	assert_int_equal(ft_block_free(queue), 0);
+	assert_int_equal(blocks_now(), before);
+	clean();
+}
+
 /* Joins by a name that nobody keeps, while the only holder drops it. */
 static int join_for_ever(void *unused)
 {
@@ -576,6 +616,7 @@ int main(void)
 		cmocka_unit_test(queues_in_queues),
 		cmocka_unit_test(the_maker_dies),
 		cmocka_unit_test(the_holder_dies),
+		cmocka_unit_test(a_queue_that_somebody_died_in),
 		cmocka_unit_test(not_in_a_forked_child),
 		cmocka_unit_test(races),
 	};
