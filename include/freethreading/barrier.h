@@ -98,8 +98,9 @@ FT_API int ft_barrier_init(struct ft_barrier *barrier, uint32_t parties, uint32_
  *
  * -EPIPE: the barrier is, or was, broken or reset; -ETIMEDOUT: the deadline
  * passed, and the others get -EPIPE; -EINTR (FT_INTERRUPTIBLE only): as if the
- * caller had not come; -EAGAIN: the caller holds too many locks to be inside a
- * barrier as well; -EINVAL; -ECHILD.
+ * caller had not come, unless a thread was stopped inside: then the others may get
+ * -EPIPE; -EAGAIN: the caller holds too many locks to be inside a barrier as well;
+ * -EINVAL; -ECHILD.
  */
 FT_API FT_NODISCARD int ft_barrier_wait(struct ft_barrier *barrier, ft_deadline deadline);
 

@@ -35,7 +35,7 @@
 extern int (*ft__share_end_queue)(void *payload);
 
 /* A queue is in the caller's block from now on, or is there no more.  Does nothing
- * for a queue that is not all that the block begins with. */
+ * for a queue that the block does not begin with. */
 void ft__share_mark(void *queue, bool there);
 
 /* The caller's block is about to be freed: what it carries is let go, and a queue

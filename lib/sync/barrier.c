@@ -16,6 +16,7 @@
 #include "sync/wait.h"
 
 #define KNOWN_FLAGS (FT_SHARED | FT_INTERRUPTIBLE)
+#define GENERATION_MASK (~(FT_BARRIER_SLEEPERS | FT_BARRIER_DOOMED))
 
 /* One call of one thread. */
 struct visit {
@@ -170,6 +171,27 @@ static void doom(struct ft_barrier *barrier)
 	wake_all(barrier);
 }
 
+static bool over(const struct ft_barrier *barrier, uint64_t generation)
+{
+	return generation_of(barrier) != generation;
+}
+
+/* For who gives up this generation.  False: that is over, and the next has nothing to
+ * do with it. */
+static bool doom_only(struct ft_barrier *barrier, uint64_t generation)
+{
+	/* Acquire: before the generation, see turn_word(). */
+	uint32_t seen = ft__load32_acquire(&barrier->word);
+
+	do {
+		if (over(barrier, generation) || (seen & GENERATION_MASK) != word_of(generation))
+			return false;
+		/* Seq_cst: as in doom(). */
+	} while (!ft__cas32_seq_cst(&barrier->word, &seen, seen | FT_BARRIER_DOOMED));
+	wake_all(barrier);
+	return true;
+}
+
 /* False: somebody was stopped inside. */
 static bool enter_in_time(struct visit *visit, ft_deadline deadline)
 {
@@ -195,11 +217,6 @@ static void leave(struct visit *visit)
 }
 
 /* ---- how a generation ended -------------------------------------------- */
-
-static bool over(const struct ft_barrier *barrier, uint64_t generation)
-{
-	return generation_of(barrier) != generation;
-}
 
 /* Of a generation that is over.  Neither number ever falls, and failed[1] has the
  * old failed[0] before that changes. */
@@ -332,8 +349,8 @@ static int expire(struct visit *visit, uint64_t generation)
 	struct ft_barrier *barrier = visit->barrier;
 	int rc = 0;
 
-	if (!enter_or_doom(visit))
-		return over(barrier, generation) ? 0 : -ETIMEDOUT;
+	if (!enter_in_time(visit, FT_NOW))
+		return doom_only(barrier, generation) ? -ETIMEDOUT : 0;
 	if (barrier->generation == generation && state_of(barrier) == FT_BARRIER_FILLING) {
 		break_up(visit);
 		rc = -ETIMEDOUT;
@@ -379,7 +396,9 @@ int ft_barrier_release(struct ft_barrier *barrier, const struct ft_barrier_ticke
 
 	if (rc != 0)
 		return rc;
-	if (!enter_or_doom(&visit)) {
+	/* Nobody else lets them go: if it is over, it was broken. */
+	if (!enter_in_time(&visit, FT_NOW)) {
+		doom_only(barrier, ticket->generation);
 		end(&visit);
 		return -EPIPE;
 	}
@@ -398,8 +417,8 @@ static int withdraw(struct visit *visit, const struct ft_barrier_ticket *ticket)
 	struct ft_barrier *barrier = visit->barrier;
 	int rc = -EALREADY;
 
-	if (!enter_or_doom(visit))
-		return -ETIMEDOUT;
+	if (!enter_in_time(visit, FT_NOW))
+		return doom_only(barrier, ticket->generation) ? -ETIMEDOUT : -EALREADY;
 	if (barrier->generation == ticket->generation &&
 	    state_of(barrier) == FT_BARRIER_FILLING && barrier->arrived) {
 		ft__store32_relaxed(&barrier->arrived, barrier->arrived - 1);

@@ -12,7 +12,8 @@
  * owner was settled.
  *
  * Checked: all who return from a generation agree on how it ended; a generation
- * that passed had its parties; and when nothing moves any more nobody is parked
+ * that passed had its parties; nobody fails unless one died, gave up or reset the
+ * barrier; who cannot get in does not give up a generation that is over; and when nothing moves any more nobody is parked
  * whose generation is over, nor anybody in a barrier that a party died in.
  *
  *   PASS -DROUNDS=1
@@ -38,8 +39,12 @@
  *   FAIL -DN=2 -DUNNOTE_EARLY     who ends a generation drops its note before it wakes
  *   FAIL -DN=2 -DSTOP -DKILLS=0 -DDOOM_QUIETLY  who gives up the lock wakes nobody
  *   FAIL -DN=2 -DSTOP -DKILLS=0 -DGO_QUIETLY    nor does it doom the barrier
- *   FAIL -DN=2 -DSTOP -DGIVEUPS=2 -DKILLS=0 -DLEAD -DTELL_WELL  a leader that gives up the lock says
- *                                 that all have passed
+ *   FAIL -DN=2 -DSTOP -DGIVEUPS=2 -DKILLS=0 -DLEAD -DTELL_WELL  a leader that gives up
+ *                                 the lock says that all have passed
+ *   FAIL -DN=2 -DSTOP -DGIVEUPS=2 -DKILLS=0 -DDOOM_ANY  who gives up the lock dooms the
+ *                                 barrier whatever generation it is in
+ *   FAIL -DN=2 -DSTOP -DGIVEUPS=2 -DKILLS=0 -DDOOM_BLINDLY  who gives up the lock does not
+ *                                 look whether its generation is over
  */
 #ifndef N
 #define N 3
@@ -71,10 +76,11 @@ bool dead[5];
 byte passed[12];	/* how many returned with an index */
 bool broke[12];		/* somebody returned with a failure */
 byte kills, giveups;
+bool spoiled;		/* somebody died, gave up, or reset the barrier */
 
 inline die()
 {
-	atomic { kills--; blocked[me] = 0; died[me] = 1; dead[me] = 1; goto over }
+	atomic { kills--; blocked[me] = 0; died[me] = 1; dead[me] = 1; spoiled = 1; goto over }
 }
 
 #if KILLS > 0
@@ -139,7 +145,11 @@ inline enter()
 	if
 	:: atomic { lock == 0 || dead[lock] -> late = (lock != 0); lock = me }
 #ifdef STOP
-	:: atomic { lock != 0 && !dead[lock] && giveups > 0 -> giveups--; outside = 1 }
+	:: atomic { lock != 0 && !dead[lock] && giveups > 0 ->
+		giveups--;
+		outside = 1;
+		late_by = (mine != 0 && generation != mine)
+	}
 #endif
 	fi;
 #ifdef NO_OWNERDEAD
@@ -165,6 +175,34 @@ inline doom()
 	POINT
 }
 
+/* Who could not enter, and gives up generation `mine`; `outside` falls if that is
+ * over. */
+inline doom_only()
+{
+#ifdef DOOM_ANY
+	doom();
+	if :: generation != mine -> outside = 0 :: else fi
+#else
+	do
+	:: true ->
+		seen = word;
+#ifndef DOOM_BLINDLY
+		if :: generation != mine -> outside = 0; break :: else fi;
+#endif
+		atomic {
+			if
+			:: seen / 4 != mine -> outside = 0; break
+			:: seen / 4 == mine && word == seen -> word = seen | DOOMED; spoiled = 1; break
+			:: else
+			fi
+		}
+	od;
+	POINT;
+	if :: outside -> wake_all() :: else fi;
+	POINT
+#endif
+}
+
 /* Leaves the lock, then wakes whom the end of a generation let go. */
 inline leave()
 {
@@ -180,7 +218,7 @@ inline leave()
 proctype Party(byte me)
 {
 	byte mine, seen, last, before, rounds = ROUNDS;
-	bool late, wake, quit, outside;
+	bool late, wake, quit, outside, late_by;
 
 again:
 #ifndef NOTE_LATE
@@ -188,7 +226,7 @@ again:
 #endif
 	POINT;
 	enter();
-	if :: outside -> doom(); quit = 1; goto out :: else fi;
+	if :: outside -> spoiled = 1; doom(); quit = 1; goto out :: else fi;
 	if
 	:: state == BROKEN -> mine = 0
 #ifdef LEAD
@@ -215,7 +253,8 @@ again:
 			enter();
 			if
 			:: outside ->
-				doom();
+				spoiled = 1;
+				doom_only();
 				atomic {
 					quit = 1;
 #ifdef TELL_WELL
@@ -270,14 +309,18 @@ look:	POINT;
 fix:		enter();
 		if
 		:: outside ->
-			outside = 0;
 			if
 			:: quit ->
-				doom();
-				if :: generation != mine -> quit = 0; goto judge :: else -> goto out fi
-			:: else -> goto look /* it looks by the clock */
+				doom_only();
+				if
+				:: outside -> assert(!late_by); spoiled = 1; goto out
+				:: else -> quit = 0; goto judge
+				fi
+			:: else -> outside = 0; goto look /* it looks by the clock */
 			fi
-		:: !outside && quit && generation == mine && state == FILLING -> break_it()
+		:: !outside && quit && generation == mine && state == FILLING ->
+			spoiled = 1;
+			break_it()
 		:: else
 		fi;
 		leave();
@@ -317,7 +360,8 @@ judge:
 #else
 			broke[mine] = 1;
 #endif
-			quit = 1
+			quit = 1;
+			assert(spoiled)
 		fi;
 		assert(!(broke[mine] && passed[mine] > 0));
 		mine = 0; seen = 0; last = 0; before = 0
@@ -327,7 +371,7 @@ out:	POINT;
 	atomic { rounds--; if :: rounds > 0 && !quit -> goto again :: else fi };
 over:	atomic {
 		mine = 0; seen = 0; last = 0; before = 0; late = 0; wake = 0; quit = 0; rounds = 0;
-		outside = 0
+		outside = 0; late_by = 0
 	}
 }
 
@@ -335,8 +379,9 @@ over:	atomic {
 proctype Resetter(byte me)
 {
 	byte seen, mine;
-	bool late, wake, quit, outside;
+	bool late, wake, quit, outside, late_by;
 
+	spoiled = 1;
 	noted[me] = 1;
 	enter();
 	if

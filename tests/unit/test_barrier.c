@@ -645,6 +645,31 @@ static void a_leader_that_cannot_get_in(void **state)
 	assert_int_equal(b.state, FT_BARRIER_BROKEN);
 }
 
+/* The one that is stopped has let everybody go already.  Who cannot get in has passed
+ * with the others, and does no harm to those that come next. */
+static void a_generation_that_is_over(void **state)
+{
+	struct ft_barrier_ticket first, last;
+	struct holder holder;
+	struct ft_barrier b;
+
+	(void)state;
+	assert_int_equal(ft_barrier_init(&b, 2, FT_PRIVATE), 0);
+	assert_int_equal(ft_barrier_arrive(&b, &first, FT_NOW), 0);
+	assert_int_equal(ft_barrier_arrive(&b, &last, FT_NOW), 0);
+	hold(&holder, &b);
+	ft__store64_release(&b.generation, 2);
+	assert_int_equal(ft_barrier_withdraw(&b, &first), -EALREADY);
+	assert_int_equal(ft_barrier_broken(&b), 0);
+	assert_int_equal(ft_barrier_await(&b, &first, FT_NOW), 0);
+	assert_int_equal(ft_barrier_release(&b, &last), -EPIPE);
+	assert_int_equal(ft_barrier_broken(&b), 0);
+	ft__store32_seq_cst(&b.word, 2 * G);
+	assert_int_equal(ft_barrier_withdraw(&b, &first), -EALREADY);
+	assert_int_equal(ft_barrier_broken(&b), 0);
+	let_go(&holder);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -659,6 +684,7 @@ int main(void)
 		cmocka_unit_test(a_holder_that_is_stopped),
 		cmocka_unit_test(a_waiter_that_cannot_get_in),
 		cmocka_unit_test(a_leader_that_cannot_get_in),
+		cmocka_unit_test(a_generation_that_is_over),
 		cmocka_unit_test(an_interruptible_wait_meanwhile),
 	};
 
