@@ -229,8 +229,10 @@ static void count_left(void *count, uint32_t owner, struct ft__slot *slot)
 {
 	uint32_t word = word_of(owner);
 
+	if (word != FT_CONDITION_NOTIFIED && word != FT_CONDITION_FORWARDED)
+		return;
 	if (ft__load64_acquire(&slot->waiter.condition))
-		*(uint32_t *)count += word == FT_CONDITION_NOTIFIED || word == FT_CONDITION_FORWARDED;
+		++*(uint32_t *)count;
 }
 
 /* How many notifications it had not consumed when it died. */
