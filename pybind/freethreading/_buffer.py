@@ -6,7 +6,7 @@ import collections
 import itertools
 import time
 
-__all__ = ["check", "results"]
+__all__ = ["check", "results", "value"]
 
 
 def check(buffersize):
@@ -47,14 +47,14 @@ def _each(executor, tasks, pending, deadline):
     try:
         while pending:
             pending.extend(executor.submit(*task) for task in itertools.islice(tasks, 1))
-            yield _value(pending.popleft(), deadline)
+            yield value(pending.popleft(), deadline)
     finally:
         for future in pending:
             future.cancel()
 
 
-# What has been handed out is kept neither by the generator nor by a future.
-def _value(future, deadline):
+def value(future, deadline):
+    """What has been handed out is kept neither by a generator nor by a future."""
     try:
         return future.result(None if deadline is None else deadline - time.monotonic())
     finally:

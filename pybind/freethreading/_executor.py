@@ -187,17 +187,10 @@ def _results(pending, deadline):
     pending.reverse()
     try:
         while pending:
-            yield _result(pending.pop(), deadline)
+            yield _buffer.value(pending.pop(), deadline)
     finally:
         for future in pending:
             future.cancel()
-
-
-def _result(future, deadline):
-    try:
-        return future.result(None if deadline is None else deadline - time.monotonic())
-    finally:
-        future.cancel()
 
 
 def _shutdown_all():

@@ -264,25 +264,24 @@ class TravelTest(LifetimeCase):
         self.doCleanups()
         self.assertNothingLeft()
 
-    def test_made_while_it_is_pickled_for_a_worker(self):
-        event, answers = Event(), Queue()
-        worker = self.start(use_argument, Gate(event), Maker(), answers)
+    def assertGoesOn(self, event, answers, worker):
+        """What it was given is there still when it is let through."""
         gc.collect()
         event.set()
         self.assertEqual(answers.get(timeout=LIMIT), [True] * len(KINDS))
         worker.join(LIMIT)
-        del event, answers, worker
+
+    def test_made_while_it_is_pickled_for_a_worker(self):
+        event, answers = Event(), Queue()
+        self.assertGoesOn(event, answers, self.start(use_argument, Gate(event), Maker(), answers))
+        del event, answers
         self.doCleanups()
         self.assertNothingLeft()
 
     def test_in_the_target_of_a_worker(self):
         event, answers = Event(), Queue()
-        worker = self.start(Errand(event, answers).run)
-        gc.collect()
-        event.set()
-        self.assertEqual(answers.get(timeout=LIMIT), [True] * len(KINDS))
-        worker.join(LIMIT)
-        del event, answers, worker
+        self.assertGoesOn(event, answers, self.start(Errand(event, answers).run))
+        del event, answers
         self.doCleanups()
         self.assertNothingLeft()
 

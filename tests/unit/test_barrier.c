@@ -11,6 +11,7 @@
 #include <freethreading/event.h>
 
 #include "child.h"
+#include "holder.h"
 #include "os/atomic.h"
 #include "sync/barrier.h"
 #include "sync/journal.h"
@@ -527,38 +528,6 @@ static void too_many_locks(void **state)
 
 /* ---- a stopped holder of the inner lock: a thread that does not go on ---- */
 
-struct holder {
-	struct ft_barrier *barrier;
-	pthread_t thread;
-	struct ft_event held, go_on;
-};
-
-static void *hold_on(void *arg)
-{
-	struct holder *holder = arg;
-
-	REQUIRE(ft_lock_acquire(&holder->barrier->lock, FT_FOREVER) == 0);
-	ft_event_set(&holder->held);
-	REQUIRE(ft_event_wait(&holder->go_on, FT_FOREVER) == 0);
-	REQUIRE(ft_lock_release(&holder->barrier->lock) == 0);
-	return NULL;
-}
-
-static void hold(struct holder *holder, struct ft_barrier *barrier)
-{
-	*holder = (struct holder){ .barrier = barrier };
-	ft_event_init(&holder->held, FT_PRIVATE);
-	ft_event_init(&holder->go_on, FT_PRIVATE);
-	assert_int_equal(pthread_create(&holder->thread, NULL, hold_on, holder), 0);
-	assert_int_equal(ft_event_wait(&holder->held, FT_FOREVER), 0);
-}
-
-static void let_go(struct holder *holder)
-{
-	ft_event_set(&holder->go_on);
-	assert_int_equal(pthread_join(holder->thread, NULL), 0);
-}
-
 /* Nobody comes in; who only tried leaves the barrier as it was. */
 static void a_holder_that_is_stopped(void **state)
 {
@@ -568,7 +537,7 @@ static void a_holder_that_is_stopped(void **state)
 
 	(void)state;
 	assert_int_equal(ft_barrier_init(&b, 2, FT_PRIVATE), 0);
-	hold(&holder, &b);
+	hold(&holder, &b.lock);
 	assert_int_equal(ft_barrier_wait(&b, FT_NOW), -ETIMEDOUT);
 	assert_int_equal(ft_barrier_broken(&b), 0);
 	assert_int_equal(ft_barrier_arrive(&b, &ticket, ft_after(1000)), -ETIMEDOUT);
@@ -597,7 +566,7 @@ static void a_waiter_that_cannot_get_in(void **state)
 	party_start(&patient, &b, FT_FOREVER);
 	wait_asleep(&patient.tid);
 	assert_int_equal(ft_barrier_arrive(&b, &hasty, FT_FOREVER), 0);
-	hold(&holder, &b);
+	hold(&holder, &b.lock);
 	assert_int_equal(ft_barrier_await(&b, &hasty, ft_after(1000)), -ETIMEDOUT);
 	assert_int_equal(ft_barrier_broken(&b), 1);
 	assert_int_equal(b.generation, 1);
@@ -619,11 +588,21 @@ static void an_interruptible_wait_meanwhile(void **state)
 	assert_int_equal(ft_barrier_init(&b, 2, FT_INTERRUPTIBLE), 0);
 	party_start(&party, &b, FT_FOREVER);
 	wait_asleep(&party.tid);
-	hold(&holder, &b);
+	hold(&holder, &b.lock);
 	assert_int_equal(ft_barrier_abort(&b), 0);
 	all_end(&party, 1, -EINTR);
 	let_go(&holder);
 	assert_int_equal(ft_barrier_wait(&b, FT_FOREVER), -EPIPE);
+}
+
+/* Both have arrived, the last of them leads, and then somebody is stopped inside. */
+static void stop_inside(struct holder *holder, struct ft_barrier *b,
+			struct ft_barrier_ticket *first, struct ft_barrier_ticket *last)
+{
+	assert_int_equal(ft_barrier_init(b, 2, FT_PRIVATE), 0);
+	assert_int_equal(ft_barrier_arrive(b, first, FT_NOW), 0);
+	assert_int_equal(ft_barrier_arrive(b, last, FT_NOW), 0);
+	hold(holder, &b->lock);
 }
 
 /* The action is over, but nobody can be let go. */
@@ -634,10 +613,7 @@ static void a_leader_that_cannot_get_in(void **state)
 	struct ft_barrier b;
 
 	(void)state;
-	assert_int_equal(ft_barrier_init(&b, 2, FT_PRIVATE), 0);
-	assert_int_equal(ft_barrier_arrive(&b, &first, FT_NOW), 0);
-	assert_int_equal(ft_barrier_arrive(&b, &last, FT_NOW), 0);
-	hold(&holder, &b);
+	stop_inside(&holder, &b, &first, &last);
 	assert_int_equal(ft_barrier_withdraw(&b, &first), -EALREADY);
 	assert_int_equal(ft_barrier_release(&b, &last), -EPIPE);
 	let_go(&holder);
@@ -654,10 +630,7 @@ static void a_generation_that_is_over(void **state)
 	struct ft_barrier b;
 
 	(void)state;
-	assert_int_equal(ft_barrier_init(&b, 2, FT_PRIVATE), 0);
-	assert_int_equal(ft_barrier_arrive(&b, &first, FT_NOW), 0);
-	assert_int_equal(ft_barrier_arrive(&b, &last, FT_NOW), 0);
-	hold(&holder, &b);
+	stop_inside(&holder, &b, &first, &last);
 	ft__store64_release(&b.generation, 2);
 	assert_int_equal(ft_barrier_withdraw(&b, &first), -EALREADY);
 	assert_int_equal(ft_barrier_broken(&b), 0);

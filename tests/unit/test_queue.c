@@ -2,8 +2,7 @@
 /* The queue: its fields after each step, waiting, deaths. */
 #include <sched.h>
 
-#include <freethreading/event.h>
-
+#include "holder.h"
 #include "queue_tools.h"
 
 #include "sync/lock.h"
@@ -527,38 +526,6 @@ static void plain_fork(void **state)
 
 /* ---- a stopped holder of the inner lock: a thread that does not go on ---- */
 
-struct holder {
-	struct ft_queue *queue;
-	pthread_t thread;
-	struct ft_event held, go_on;
-};
-
-static void *hold_on(void *arg)
-{
-	struct holder *holder = arg;
-
-	REQUIRE(ft_lock_acquire(&holder->queue->lock, FT_FOREVER) == 0);
-	ft_event_set(&holder->held);
-	REQUIRE(ft_event_wait(&holder->go_on, FT_FOREVER) == 0);
-	REQUIRE(ft_lock_release(&holder->queue->lock) == 0);
-	return NULL;
-}
-
-static void hold(struct holder *holder, struct ft_queue *queue)
-{
-	*holder = (struct holder){ .queue = queue };
-	ft_event_init(&holder->held, FT_PRIVATE);
-	ft_event_init(&holder->go_on, FT_PRIVATE);
-	assert_int_equal(pthread_create(&holder->thread, NULL, hold_on, holder), 0);
-	assert_int_equal(ft_event_wait(&holder->held, FT_FOREVER), 0);
-}
-
-static void let_go(struct holder *holder)
-{
-	ft_event_set(&holder->go_on);
-	assert_int_equal(pthread_join(holder->thread, NULL), 0);
-}
-
 /* Calls end without it, with nothing put, taken or lost. */
 static void a_holder_that_is_stopped(void **state)
 {
@@ -567,14 +534,14 @@ static void a_holder_that_is_stopped(void **state)
 	uint64_t number = 0;
 
 	(void)state;
-	hold(&holder, queue);
+	hold(&holder, &queue->lock);
 	assert_int_equal(put_number(queue, 1, FT_NOW), -ETIMEDOUT);
 	assert_int_equal(get_number(queue, &number, ft_after(1000)), -ETIMEDOUT);
 	assert_int_equal(ft_queue_join(queue, FT_NOW), -ETIMEDOUT);
 	let_go(&holder);
 	assert_int_equal(put_number(queue, 7, FT_NOW), 0);
 	assert_int_equal(put_number(queue, 8, FT_NOW), -ETIMEDOUT);
-	hold(&holder, queue);
+	hold(&holder, &queue->lock);
 	assert_int_equal(get_number(queue, &number, FT_NOW), -ETIMEDOUT);
 	assert_int_equal(ft_queue_destroy(queue), -EBUSY);
 	let_go(&holder);
@@ -621,7 +588,7 @@ static void a_sleeper_that_cannot_come_back(void **state)
 	(void)state;
 	fall_asleep(&first, queue, ft_after(INT64_C(3000000000)));
 	fall_asleep(&second, queue, FT_FOREVER);
-	hold(&holder, queue);
+	hold(&holder, &queue->lock);
 	assert_int_equal(pthread_join(first.thread, NULL), 0);
 	assert_int_equal(first.rc, -ETIMEDOUT);
 	let_go(&holder);

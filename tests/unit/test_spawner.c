@@ -3,6 +3,7 @@
  * Spawners of both sorts.  The exec'ed helper is this program, run with
  * "helper".  Everything runs once more where raw clone is refused.
  */
+#include "folder.h"
 #include "worker_tools.h"
 
 #include <pthread.h>
@@ -292,15 +293,17 @@ static void a_killed_helper_is_started_again(void **state)
 /* What a worker's start says when so many helpers, one after the other, are killed. */
 static int start_despite(const char *deaths)
 {
-	char path[] = "doomed-XXXXXX";
+	char folder[FOLDER_NAME], path[2 * FOLDER_NAME];
 	const char *argv[] = { "/proc/self/exe", "doomed", path, deaths, NULL };
 	struct ft_spawner_options so = { .size = sizeof(so), .argv = argv };
 	struct job_payload payload = { .job = SUM, .numbers = { 5 } };
 	struct ft_worker_options o = process_options();
 	struct ft_worker *worker;
-	int fd = mkstemp(path), rc;
+	int rc;
 
-	assert_true(fd >= 0);
+	folder_make(folder);
+	folder_write(folder, "/deaths", "", 0);
+	folder_path(folder, "/deaths", path);
 	assert_int_equal(ft_spawner_start(&o.spawner, &so), 0);
 	o.payload = &payload;
 	o.payload_size = sizeof(payload);
@@ -308,8 +311,7 @@ static int start_despite(const char *deaths)
 	if (!rc)
 		assert_int_equal(result(worker), 5);
 	assert_int_equal(ft_spawner_stop(o.spawner), 0);
-	unlink(path);
-	close(fd);
+	folder_remove(folder);
 	return rc;
 }
 
